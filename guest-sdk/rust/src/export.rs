@@ -1,0 +1,172 @@
+//! What [`export_task!`](crate::export_task) puts between a task and the host.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Once;
+
+pub use crate::bindings::exports::tigerflow::task::task::Guest;
+pub use crate::bindings::tigerflow::task::types::{Argument, Description, Failure, RunError};
+use crate::params::Arguments;
+pub use crate::task::Package;
+use crate::{Error, Input, Output, Params, Result, Task, file};
+
+/// Exports a task from the component: `export_task!(Hello);`, once in a crate.
+///
+/// The component's name, version and summary are those of the Cargo package,
+/// where [`Task::about`](crate::Task::about) does not say otherwise.
+#[macro_export]
+macro_rules! export_task {
+    ($task:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static CONTEXT: $crate::export::Slot<$task> =
+                    const { $crate::export::Slot::new() };
+            }
+
+            struct Exported;
+
+            impl $crate::export::Guest for Exported {
+                fn describe() -> $crate::export::Description {
+                    $crate::export::describe::<$task>(&$crate::export::Package {
+                        name: ::core::env!("CARGO_PKG_NAME"),
+                        version: ::core::env!("CARGO_PKG_VERSION"),
+                        description: ::core::env!("CARGO_PKG_DESCRIPTION"),
+                    })
+                }
+
+                fn setup(
+                    arguments: ::std::vec::Vec<$crate::export::Argument>,
+                ) -> ::core::result::Result<(), $crate::export::Failure> {
+                    CONTEXT.with(|context| context.setup(arguments))
+                }
+
+                fn run(
+                    input: ::std::string::String,
+                    output: ::std::string::String,
+                ) -> ::core::result::Result<(), $crate::export::RunError> {
+                    CONTEXT.with(|context| context.run(input, output))
+                }
+
+                fn teardown() -> ::core::result::Result<(), $crate::export::Failure> {
+                    CONTEXT.with(|context| context.teardown())
+                }
+            }
+
+            // Only a component exports: the names mean nothing to a native linker.
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::export_component! { Exported with_types_in $crate::bindings }
+            // What nothing calls there must not be reported as dead code.
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                let _ = $crate::export::functions::<Exported>();
+            };
+        };
+    };
+}
+
+/// Answers `describe`.
+pub fn describe<T: Task>(package: &Package) -> Description {
+    print_panics_on_one_line();
+    T::about().into_description(package, T::Params::parameters())
+}
+
+/// What a component exports.
+pub type Functions = (
+    fn() -> Description,
+    fn(Vec<Argument>) -> Result<(), Failure>,
+    fn(String, String) -> Result<(), RunError>,
+    fn() -> Result<(), Failure>,
+);
+
+/// The functions of the type that a component exports.
+pub const fn functions<G: Guest>() -> Functions {
+    (G::describe, G::setup, G::run, G::teardown)
+}
+
+/// Where an instance keeps its context between calls.
+#[derive(Debug)]
+pub struct Slot<T>(RefCell<Option<T>>);
+
+impl<T> Slot<T> {
+    /// No context yet.
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Task> Slot<T> {
+    /// Answers `setup`.
+    ///
+    /// # Errors
+    /// Those of the task, and of arguments that do not fit its parameters.
+    pub fn setup(&self, arguments: Vec<Argument>) -> Result<(), Failure> {
+        print_panics_on_one_line();
+        T::Params::from_arguments(&mut Arguments::new(arguments))
+            .and_then(T::setup)
+            .map(|context| {
+                self.0.replace(Some(context));
+            })
+            .map_err(Error::into_failure)
+    }
+
+    /// Answers `run`.
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn run(&self, input: String, output: String) -> Result<(), RunError> {
+        let context = self.0.borrow();
+        let Some(context) = &*context else {
+            return Err(out_of_order("run").into_run_error());
+        };
+        let result = context.run(&Input::new(input), &Output::new(output));
+        // What a dropped writer could not write must not pass for a success.
+        let lost = file::take_lost_error();
+        match (result, lost) {
+            (Ok(()), Some(lost)) => Err(lost.into_run_error()),
+            (result, _) => result.map_err(Error::into_run_error),
+        }
+    }
+
+    /// Answers `teardown`.
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn teardown(&self) -> Result<(), Failure> {
+        match self.0.take() {
+            Some(context) => context.teardown(),
+            None => Err(out_of_order("teardown")),
+        }
+        .map_err(Error::into_failure)
+    }
+}
+
+fn out_of_order(call: &str) -> Error {
+    Error::failed(format_args!("`{call}` was called before `setup`")).with_kind("OrderOfCalls")
+}
+
+/// A panic aborts a component. What it says must reach stderr before: the host
+/// puts the end of stderr into the `.err` file. One line, without the standard
+/// hook's thread name and its advice to set an environment variable.
+fn print_panics_on_one_line() {
+    static ONCE: Once = Once::new();
+    if cfg!(not(target_family = "wasm")) {
+        return;
+    }
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            let message = info.payload_as_str().unwrap_or("(no message)");
+            let mut stderr = std::io::stderr();
+            // Nothing is left to do where even stderr fails.
+            let _ = match info.location() {
+                Some(place) => writeln!(stderr, "panicked at {place}: {message}"),
+                None => writeln!(stderr, "panicked: {message}"),
+            };
+        }));
+    });
+}

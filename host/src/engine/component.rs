@@ -1,0 +1,193 @@
+//! What a file is: a component of ours, or what else, and how to mend that.
+
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+/// The package of the interface, and its version that this host speaks.
+const PACKAGE: &str = "tigerflow:task/";
+/// The version of the interface that this host speaks.
+pub const INTERFACE_VERSION: &str = "0.1.0";
+
+/// Why a file cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("failed to read `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("`{}` {problem}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and how to mend that.
+        problem: String,
+    },
+    /// The engine does not take it.
+    #[error("`{}` does not compile: {reason}", path.display())]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// The engine's words.
+        reason: String,
+    },
+    /// A precompiled file does not fit this host.
+    #[error("`{}` {problem}; make it again with `tigerflow-host compile`", path.display())]
+    Precompiled {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// Its `describe` does not work, or returns nonsense.
+    #[error("the task in `{}` does not describe itself: {problem}", path.display())]
+    Describe {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The engine could not be set up on this machine.
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
+}
+
+const HOW_TO_BUILD: &str = "build the task with `cargo build --release --target wasm32-wasip2` \
+                            and the crate `tigerflow-task`";
+
+/// Refuses, by its first bytes, what cannot be a component.
+pub(super) fn check_bytes(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+    let unfit = |problem: String| Err(LoadError::Unfit { path: path.into(), problem });
+    match bytes {
+        [] => unfit("is empty: was its build cut off?".into()),
+        // The magic number, then version and layer: 1, 0 is a core module.
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => unfit(format!(
+            "is a WebAssembly core module, not a component: {HOW_TO_BUILD}"
+        )),
+        [0, b'a', b's', b'm', ..] => Ok(()),
+        [0x7f, b'E', b'L', b'F', ..] => unfit(format!(
+            "is a program for this machine, not a WebAssembly component: {HOW_TO_BUILD}"
+        )),
+        _ if bytes.starts_with(b"(component") || bytes.starts_with(b"(module") => unfit(
+            "is WebAssembly text: translate it with `wasm-tools parse -o TASK.wasm`".into(),
+        ),
+        _ => unfit(format!("is not a WebAssembly component: {HOW_TO_BUILD}")),
+    }
+}
+
+/// The imports and exports of a component, by name.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shape {
+    /// What it asks its host for.
+    pub imports: Vec<String>,
+    /// What it offers.
+    pub exports: Vec<String>,
+}
+
+impl Shape {
+    pub(super) fn of(engine: &Engine, component: &Component) -> Self {
+        let ty = component.component_type();
+        let interface = |(name, item): (&str, _)| match item {
+            ComponentItem::Type(_) => None,
+            _ => Some(name.to_owned()),
+        };
+        Shape {
+            imports: ty.imports(engine).filter_map(|(n, e)| interface((n, e.ty))).collect(),
+            exports: ty.exports(engine).filter_map(|(n, e)| interface((n, e.ty))).collect(),
+        }
+    }
+
+    /// The interface that the component exports: `task@0.1.0`.
+    pub fn interface(&self) -> Option<&str> {
+        self.exports.iter().find_map(|name| name.strip_prefix(PACKAGE))
+    }
+
+    /// Refuses a component that is no task of this version.
+    pub(super) fn check(&self, path: &Path) -> Result<(), LoadError> {
+        let unfit = |problem: String| Err(LoadError::Unfit { path: path.into(), problem });
+        let spoken = format!("task@{INTERFACE_VERSION}");
+        match self.interface() {
+            Some(interface) if is_compatible(interface) => Ok(()),
+            Some(interface) if interface.starts_with("async-task@") => unfit(format!(
+                "is an asynchronous task (`{PACKAGE}{interface}`), which this version of \
+                 tigerflow-host does not run yet: export `{PACKAGE}{spoken}` instead"
+            )),
+            Some(interface) => unfit(format!(
+                "was built for `{PACKAGE}{interface}`, and this host speaks `{PACKAGE}{spoken}`: \
+                 rebuild it with `tigerflow-task` {INTERFACE_VERSION}, or use a host of its version"
+            )),
+            None if self.exports.iter().any(|name| name.starts_with("wasi:cli/run@")) => {
+                unfit(format!(
+                    "is a command-line program (it exports `wasi:cli/run`), not a task: make it a \
+                     library (`crate-type = [\"cdylib\"]`) that exports `{PACKAGE}{spoken}`, as \
+                     `export_task!` of the crate `tigerflow-task` does"
+                ))
+            }
+            None => unfit(format!(
+                "exports {}, and a task exports `{PACKAGE}{spoken}`: is `export_task!` called in it?",
+                if self.exports.is_empty() {
+                    "nothing".into()
+                } else {
+                    self.exports.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                }
+            )),
+        }
+    }
+
+    /// What a failure to link means, in a sentence.
+    pub(super) fn explain(&self, reason: &str) -> String {
+        let foreign: Vec<String> = self
+            .imports
+            .iter()
+            .filter(|name| !is_provided(name))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if foreign.is_empty() {
+            format!("does not fit the interface `{PACKAGE}task@{INTERFACE_VERSION}`: {reason}")
+        } else {
+            format!("imports {}, which this host does not provide ({reason})", foreign.join(", "))
+        }
+    }
+}
+
+/// Whether the host speaks this interface. Below 1.0 a minor version changes
+/// the interface; patches do not.
+fn is_compatible(interface: &str) -> bool {
+    let Some(version) = interface.strip_prefix("task@") else { return false };
+    let minor = |v: &str| v.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    minor(version) == minor(INTERFACE_VERSION)
+}
+
+fn is_provided(import: &str) -> bool {
+    let wasi = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+    import.starts_with(PACKAGE)
+        || import.split_once("@0.2.").is_some_and(|(interface, _)| {
+            wasi.iter().any(|package| interface.starts_with(&format!("wasi:{package}/")))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(exports: &[&str]) -> Shape {
+        Shape { imports: vec![], exports: exports.iter().map(|&e| e.into()).collect() }
+    }
+
+    #[test]
+    fn versions_are_compared_as_semver_does() {
+        let path = Path::new("x.wasm");
+        assert!(shape(&["tigerflow:task/task@0.1.0"]).check(path).is_ok());
+        assert!(shape(&["tigerflow:task/task@0.1.7"]).check(path).is_ok());
+        for other in ["task@0.2.0", "task@1.1.0", "async-task@0.1.0"] {
+            assert!(shape(&[&format!("tigerflow:task/{other}")]).check(path).is_err(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! From what the engine reports to what a person can act on.
+
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::tigerflow::task::types as wit;
+use super::guest::{Guest, OverLimit};
+use crate::outcome::{Cause, Failure};
+use crate::text::size;
+
+/// Longest message and traceback that an `.err` carries, in bytes: a guest
+/// chooses their length.
+const TEXT_LIMIT: usize = 64 << 10;
+
+/// Why a call into the guest gave no answer: the instance is lost with it.
+pub(super) enum Fault<'a> {
+    /// It trapped, exited or was stopped at a limit.
+    Trap(&'a wasmtime::Error),
+    /// It ran out of time.
+    Timeout {
+        /// The limit, as the user writes it.
+        limit: std::time::Duration,
+        /// The option that sets it.
+        option: &'static str,
+    },
+}
+
+/// The failure that a fault amounts to.
+pub(super) fn describe(fault: &Fault<'_>, guest: &Guest) -> Failure {
+    let stderr = guest.stdio.stderr_tail();
+    let (cause, (kind, message), traceback) = match fault {
+        Fault::Timeout { limit, option } => {
+            let limit = humantime::format_duration(*limit);
+            let message = format!("it was stopped after {limit} (raise {option} to give it more time)");
+            (Cause::Timeout, ("Timeout", message), String::new())
+        }
+        Fault::Trap(error) => (Cause::Crash, crash(error, guest, &stderr), frames(error)),
+    };
+    Failure { cause, exception_type: kind.into(), message, traceback, stderr }
+}
+
+fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str, String) {
+    if guest.meter.is_over() || error.is::<OverLimit>() {
+        let limit = size(guest.meter.limit());
+        let message = format!("it wrote more than {limit} (raise --output-limit to let it)");
+        return ("OutputLimit", message);
+    }
+    if guest.memory.refused {
+        let limit = size(guest.memory.limit as u64);
+        let message = format!("it needs more memory than {limit} (raise --memory-limit to let it)");
+        return ("MemoryLimit", message);
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        let message = format!("the task ended its process with exit code {code} instead of returning");
+        return ("Exit", message);
+    }
+    if let Some(message) = panic_message(stderr) {
+        return ("Panic", message);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => {
+            ("StackOverflow", "the call stack is full: a recursion too deep, or without end".into())
+        }
+        Some(Trap::UnreachableCodeReached) => {
+            ("Trap", "the task aborted itself (WebAssembly `unreachable`)".into())
+        }
+        Some(trap) => ("Trap", format!("the task was stopped: {trap}")),
+        None => ("Trap", format!("the task was stopped: {}", error.root_cause())),
+    }
+}
+
+/// The last panic that a Rust guest wrote to stderr, on one line:
+/// `panicked at src/lib.rs:12:5: boom`.
+fn panic_message(stderr: &str) -> Option<String> {
+    let at = stderr.rfind("panicked at ")?;
+    let mut lines = stderr[at..].lines();
+    let mut message = lines.next()?.trim_end().to_owned();
+    // What follows the place is the panic's text, up to the hint on backtraces.
+    for line in lines.take_while(|line| !line.starts_with("note: ")) {
+        message.push(' ');
+        message.push_str(line.trim());
+    }
+    Some(clip(message.trim_end().to_owned()))
+}
+
+/// The guest's frames with the names of its functions, innermost first.
+fn frames(error: &wasmtime::Error) -> String {
+    error.downcast_ref::<WasmBacktrace>().map(|trace| clip(trace.to_string())).unwrap_or_default()
+}
+
+/// What the task itself reports as failed.
+pub(super) fn failure(raw: wit::Failure, cause: Cause, stderr: String) -> Failure {
+    let kind = if raw.kind.is_empty() { "Error".into() } else { clip(raw.kind) };
+    Failure {
+        cause,
+        exception_type: kind,
+        message: clip(raw.message),
+        traceback: clip(raw.trace),
+        stderr,
+    }
+}
+
+fn clip(mut text: String) -> String {
+    if text.len() > TEXT_LIMIT {
+        text.truncate(text.floor_char_boundary(TEXT_LIMIT));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_with_its_place() {
+        let stderr = "before\n\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nboom\n\
+                      note: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(panic_message(stderr).unwrap(), "panicked at src/lib.rs:12:5: boom");
+        assert_eq!(panic_message("quiet"), None);
+    }
+}

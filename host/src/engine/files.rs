@@ -1,0 +1,386 @@
+//! Files in place: the hot path of every task.
+//!
+//! wasmtime-wasi serves most file calls on the caller's own thread when told to
+//! (`allow_blocking_current_thread`), but moves each read and write of a stream
+//! to a thread pool, at five to ten times the cost of a small file. These
+//! functions shadow the ones that matter and work in place. They also
+//! - count what an attempt writes, and stop it at its limit;
+//! - notice a full disk, which is not the task's fault;
+//! - open the inputs that WASI cannot name (see [`Alias`]);
+//! - keep every guest out of the host's own workspace.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, LinkerInstance, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, DescriptorStat, ErrorCode, Host as _, HostDescriptor, MetadataHashValue,
+    OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, FsResult, InputStream, OutputStream, Pollable, StreamError,
+    StreamResult,
+};
+use wasmtime_wasi::{FsPerms, OpenMode, async_trait};
+
+use super::guest::{Guest, Meter};
+use crate::workspace::DIRECTORY;
+use crate::workspace::intake::open_input;
+
+/// The interface whose functions are shadowed, in the version that this
+/// wasmtime links. Components built for older ones resolve to it.
+const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
+
+/// Most bytes of one read. A guest that asks for more gets a part, as POSIX
+/// allows.
+const READ_LIMIT: usize = 1 << 20;
+
+/// Most bytes of one write that a stream takes.
+const WRITE_LIMIT: usize = 1 << 20;
+
+type Fs<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+type Store<'a> = StoreContextMut<'a, Guest>;
+
+/// Puts the functions in place of wasmtime-wasi's.
+pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut instance = linker.instance(INTERFACE)?;
+    streams(&mut instance)?;
+    whole(&mut instance)?;
+    paths(&mut instance)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Remembers which handle is the input directory, to tell it from others.
+pub(super) fn note_input_dir(guest: &mut Guest, guest_path: &str) -> wasmtime::Result<()> {
+    let mut view = guest.filesystem();
+    let mut input_dir = None;
+    for (handle, path) in view.get_directories()? {
+        if let Descriptor::Dir(dir) = view.table.delete(handle)?
+            && path == guest_path
+        {
+            input_dir = Some(Arc::clone(&dir.dir));
+        }
+    }
+    guest.input_dir = input_dir;
+    Ok(())
+}
+
+/// Files as streams.
+fn streams(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]descriptor.read-via-stream",
+        |mut store: Store<'_>, (fd, offset): (Resource<Descriptor>, u64)| -> Fs<Resource<DynInputStream>> {
+            let guest = store.data_mut();
+            let file = match guest.table.get(&fd)? {
+                Descriptor::File(file) => Arc::clone(&file.file),
+                Descriptor::Dir(_) => return Ok((Err(ErrorCode::IsDirectory),)),
+            };
+            let stream: DynInputStream = Box::new(Reader { file, offset });
+            Ok((Ok(guest.table.push(stream)?),))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |mut store: Store<'_>, (fd, offset): (Resource<Descriptor>, u64)| {
+            writer(store.data_mut(), &fd, Position::At(offset))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |mut store: Store<'_>, (fd,): (Resource<Descriptor>,)| {
+            writer(store.data_mut(), &fd, Position::End)
+        },
+    )
+}
+
+fn writer(guest: &mut Guest, fd: &Resource<Descriptor>, position: Position) -> Fs<Resource<DynOutputStream>> {
+    let file = match writable(guest, fd)? {
+        Ok(file) => Arc::clone(&file.file),
+        Err(code) => return Ok((Err(code),)),
+    };
+    let meter = Arc::clone(&guest.meter);
+    let stream: DynOutputStream = Box::new(Writer { file, position, meter, closed: false });
+    Ok((Ok(guest.table.push(stream)?),))
+}
+
+fn writable<'a>(guest: &'a Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<Result<&'a WasiFile, ErrorCode>> {
+    Ok(match guest.table.get(fd)? {
+        Descriptor::File(file) if file.perms.write_not_permitted() => Err(ErrorCode::NotPermitted),
+        Descriptor::File(file) => Ok(file),
+        Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor),
+    })
+}
+
+/// Reading and writing without a stream.
+fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]descriptor.read",
+        |mut store: Store<'_>, (fd, length, offset): (Resource<Descriptor>, u64, u64)| -> Fs<(Vec<u8>, bool)> {
+            let file = match store.data_mut().table.get(&fd)? {
+                Descriptor::File(file) => &file.file,
+                Descriptor::Dir(_) => return Ok((Err(ErrorCode::IsDirectory),)),
+            };
+            let length = usize::try_from(length).unwrap_or(READ_LIMIT);
+            Ok((match read_at(file, length, offset) {
+                Ok(bytes) => {
+                    let end = bytes.is_empty() && length > 0;
+                    Ok((bytes, end))
+                }
+                Err(error) => Err(ErrorCode::from(&error)),
+            },))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.write",
+        |mut store: Store<'_>, (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)| -> Fs<u64> {
+            let guest = store.data_mut();
+            let file = match writable(guest, &fd)? {
+                Ok(file) => file,
+                Err(code) => return Ok((Err(code),)),
+            };
+            guest.meter.add(bytes.len() as u64)?;
+            Ok((match file.file.write_at(&bytes, offset) {
+                Ok(written) => Ok(written as u64),
+                Err(error) => {
+                    guest.meter.note(&error);
+                    Err(ErrorCode::from(&error))
+                }
+            },))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.set-size",
+        |mut store: Store<'_>, (fd, size): (Resource<Descriptor>, u64)| -> Fs<()> {
+            let guest = store.data_mut();
+            let file = match writable(guest, &fd)? {
+                Ok(file) => file,
+                Err(code) => return Ok((Err(code),)),
+            };
+            guest.meter.check(size)?;
+            Ok((match file.file.set_len(size) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    guest.meter.note(&error);
+                    Err(ErrorCode::from(&error))
+                }
+            },))
+        },
+    )
+}
+
+/// Opening and looking up paths.
+fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type Open = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+    instance.func_wrap(
+        "[method]descriptor.open-at",
+        |mut store: Store<'_>, (fd, path_flags, path, open_flags, flags): Open| -> Fs<Resource<Descriptor>> {
+            let guest = store.data_mut();
+            if leads_into_workspace(&path) {
+                return Ok((Err(ErrorCode::NotPermitted),));
+            }
+            if is_alias(guest, &fd, &path)? {
+                let writes = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
+                if open_flags != OpenFlags::empty() || flags.intersects(writes) {
+                    return Ok((Err(ErrorCode::NotPermitted),));
+                }
+                return open_alias(guest);
+            }
+            let result = in_place(guest.filesystem().open_at(fd, path_flags, path, open_flags, flags));
+            if let Err(error) = &result
+                && let Some(ErrorCode::InsufficientSpace | ErrorCode::Quota) = error.downcast_ref()
+            {
+                guest.meter.note(&rustix::io::Errno::NOSPC.into());
+            }
+            convert(guest, result)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.stat-at",
+        |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<DescriptorStat> {
+            let guest = store.data_mut();
+            if is_alias(guest, &fd, &path)? {
+                return with_alias(guest, |guest, fd| in_place(guest.filesystem().stat(fd)));
+            }
+            let result = in_place(guest.filesystem().stat_at(fd, path_flags, path));
+            convert(guest, result)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.metadata-hash-at",
+        |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<MetadataHashValue> {
+            let guest = store.data_mut();
+            if is_alias(guest, &fd, &path)? {
+                return with_alias(guest, |guest, fd| in_place(guest.filesystem().metadata_hash(fd)));
+            }
+            let result = in_place(guest.filesystem().metadata_hash_at(fd, path_flags, path));
+            convert(guest, result)
+        },
+    )
+}
+
+/// Whether a path names the host's workspace, or something in it. The input
+/// directory may be, or hold, the output directory.
+fn leads_into_workspace(path: &str) -> bool {
+    path.split('/').any(|part| part == DIRECTORY)
+}
+
+fn is_alias(guest: &Guest, fd: &Resource<Descriptor>, path: &str) -> wasmtime::Result<bool> {
+    let Some(alias) = &guest.alias else { return Ok(false) };
+    Ok(path == alias.guest_name
+        && matches!((guest.table.get(fd)?, &guest.input_dir),
+            (Descriptor::Dir(dir), Some(input)) if Arc::ptr_eq(&dir.dir, input)))
+}
+
+fn open_alias(guest: &mut Guest) -> Fs<Resource<Descriptor>> {
+    let alias = guest.alias.as_ref().expect("asked for just now");
+    match open_input(&alias.path, &alias.within, alias.follow_links) {
+        Ok(file) => {
+            let file = WasiFile::new(file, FsPerms::ReadOnly, OpenMode::READ, true);
+            Ok((Ok(guest.table.push(Descriptor::File(file))?),))
+        }
+        Err(error) => Ok((Err(ErrorCode::from(&error)),)),
+    }
+}
+
+fn with_alias<T>(
+    guest: &mut Guest,
+    look: impl FnOnce(&mut Guest, Resource<Descriptor>) -> FsResult<T>,
+) -> Fs<T> {
+    match open_alias(guest)?.0 {
+        Ok(fd) => {
+            let borrowed = Resource::new_borrow(fd.rep());
+            let result = look(guest, borrowed);
+            guest.table.delete(fd)?;
+            convert(guest, result)
+        }
+        Err(code) => Ok((Err(code),)),
+    }
+}
+
+fn convert<T>(guest: &mut Guest, result: FsResult<T>) -> Fs<T> {
+    Ok((match result {
+        Ok(value) => Ok(value),
+        Err(error) => Err(guest.filesystem().convert_error_code(error)?),
+    },))
+}
+
+/// Runs a file call of wasmtime-wasi, which works in place here and so is ready
+/// at its first poll.
+fn in_place<T>(call: impl Future<Output = FsResult<T>>) -> FsResult<T> {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(ErrorCode::WouldBlock.into()),
+    }
+}
+
+/// Reads without filling the buffer with zeroes first.
+fn read_at(file: &File, length: usize, offset: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length.min(READ_LIMIT));
+    loop {
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), offset) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => {
+                result?;
+                bytes.truncate(length);
+                return Ok(bytes);
+            }
+        }
+    }
+}
+
+struct Reader {
+    file: Arc<File>,
+    offset: u64,
+}
+
+#[async_trait]
+impl Pollable for Reader {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl InputStream for Reader {
+    fn read(&mut self, length: usize) -> StreamResult<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        match read_at(&self.file, length, self.offset) {
+            Ok(bytes) if bytes.is_empty() => Err(StreamError::Closed),
+            Ok(bytes) => {
+                self.offset += bytes.len() as u64;
+                Ok(bytes.into())
+            }
+            Err(error) => Err(StreamError::LastOperationFailed(error.into())),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Position {
+    At(u64),
+    End,
+}
+
+struct Writer {
+    file: Arc<File>,
+    position: Position,
+    meter: Arc<Meter>,
+    closed: bool,
+}
+
+#[async_trait]
+impl Pollable for Writer {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl OutputStream for Writer {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if self.closed {
+            return Err(StreamError::Closed);
+        }
+        let length = bytes.len() as u64;
+        self.meter.add(length).map_err(|over| StreamError::Trap(over.into()))?;
+        let result = match &mut self.position {
+            Position::At(offset) => self.file.write_all_at(&bytes, *offset).map(|()| *offset += length),
+            Position::End => {
+                self.file.metadata().and_then(|meta| self.file.write_all_at(&bytes, meta.len()))
+            }
+        };
+        result.map_err(|error| {
+            self.closed = true;
+            self.meter.note(&error);
+            StreamError::LastOperationFailed(error.into())
+        })
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(()) }
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(WRITE_LIMIT) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_out_of_reach_by_name() {
+        for path in [".tigerflow", "a/.tigerflow/x", "./.tigerflow", "a/../.tigerflow/"] {
+            assert!(leads_into_workspace(path), "{path}");
+        }
+        assert!(!leads_into_workspace("a/.tigerflow.txt"));
+    }
+}

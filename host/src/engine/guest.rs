@@ -1,0 +1,254 @@
+//! What the host keeps for each instance: its sandbox, its limits and what the
+//! current attempt has done so far.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::ResourceLimiter;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::tigerflow::task::{report, types};
+use super::stdio::Stdio;
+
+/// Longest log line that a guest may write, in bytes.
+const LOG_LINE: usize = 8 << 10;
+
+/// Most log lines of one attempt; a hostile guest must not fill the log.
+const LOG_LINES: u32 = 1_000;
+
+/// Most elements of a guest's tables together. A Python component has 10,000.
+const TABLE_ELEMENTS: usize = 1_000_000;
+
+/// Most handles (files, streams, …) that a guest may hold at once.
+pub(super) const HANDLES: usize = 4_096;
+
+/// The store's data.
+pub(super) struct Guest {
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    pub(super) stdio: Stdio,
+    pub(super) memory: MemoryLimit,
+    pub(super) meter: Arc<Meter>,
+    /// The input directory's preopened handle, by which it is told from others.
+    pub(super) input_dir: Option<Arc<File>>,
+    /// The input that WASI cannot open by itself.
+    pub(super) alias: Option<Alias>,
+    /// Tells how far the attempt is.
+    pub(super) gauge: Gauge,
+    pub(super) log_lines: u32,
+}
+
+/// An input that the host opens for the guest: its name is not Unicode, or it
+/// is a symbolic link.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    /// The name under which the guest asks for it, within `/input`.
+    pub guest_name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The input directory, resolved.
+    pub within: PathBuf,
+    /// Whether it may lie outside of that.
+    pub follow_links: bool,
+}
+
+/// How far an attempt is, from 0 to 1, readable by other threads.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Default for Gauge {
+    fn default() -> Self {
+        let gauge = Gauge(Arc::default());
+        gauge.reset();
+        gauge
+    }
+}
+
+impl Gauge {
+    /// The task has not said.
+    pub fn reset(&self) {
+        self.0.store(f64::NAN.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What the task said last.
+    pub fn fraction(&self) -> Option<f64> {
+        let fraction = f64::from_bits(self.0.load(Ordering::Relaxed));
+        (!fraction.is_nan()).then_some(fraction)
+    }
+
+    fn set(&self, fraction: f64) {
+        if fraction.is_finite() {
+            self.0.store(fraction.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// What an attempt wrote, and what came of it.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    written: AtomicU64,
+    limit: u64,
+    over: AtomicBool,
+    disk_full: AtomicBool,
+}
+
+/// The guest wrote more than it may: it is stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit on written bytes is reached")]
+pub(super) struct OverLimit;
+
+impl Meter {
+    pub(super) fn new(limit: u64) -> Self {
+        Meter { limit, ..Meter::default() }
+    }
+
+    /// Counts bytes that are about to be written.
+    pub(super) fn add(&self, bytes: u64) -> Result<(), OverLimit> {
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.check(before.saturating_add(bytes))
+    }
+
+    /// Checks a size that is about to be set.
+    pub(super) fn check(&self, size: u64) -> Result<(), OverLimit> {
+        if size > self.limit {
+            self.over.store(true, Ordering::Relaxed);
+            return Err(OverLimit);
+        }
+        Ok(())
+    }
+
+    /// Remembers that the disk is full, if that is what happened.
+    pub(super) fn note(&self, error: &std::io::Error) {
+        if crate::workspace::is_full(error) {
+            self.disk_full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn begin(&self) {
+        self.written.store(0, Ordering::Relaxed);
+        self.over.store(false, Ordering::Relaxed);
+        self.disk_full.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+/// The memory of an instance: the sum over its linear memories.
+#[derive(Debug)]
+pub(super) struct MemoryLimit {
+    pub(super) limit: usize,
+    used: usize,
+    table_elements: usize,
+    /// Whether the limit refused something since the attempt began.
+    pub(super) refused: bool,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(limit: usize) -> Self {
+        MemoryLimit { limit, used: 0, table_elements: 0, refused: false }
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used - current.min(self.used) + desired;
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let elements = self.table_elements - current.min(self.table_elements) + desired;
+        if elements > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = elements;
+        Ok(true)
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for Guest {}
+
+impl report::Host for Guest {
+    fn log(&mut self, level: report::Level, message: String) {
+        self.log_lines += 1;
+        match self.log_lines {
+            ..=LOG_LINES => {}
+            n if n == LOG_LINES + 1 => {
+                tracing::warn!("the task writes too many log lines: the rest is dropped");
+                return;
+            }
+            _ => return,
+        }
+        let message = &message[..message.floor_char_boundary(LOG_LINE)];
+        match level {
+            report::Level::Trace => tracing::trace!("{message}"),
+            report::Level::Debug => tracing::debug!("{message}"),
+            report::Level::Info => tracing::info!("{message}"),
+            report::Level::Warn => tracing::warn!("{message}"),
+            report::Level::Error => tracing::error!("{message}"),
+        }
+    }
+
+    fn progress(&mut self, _input: String, fraction: f64) {
+        self.gauge.set(fraction);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_summed_over_memories() {
+        let mut limit = MemoryLimit::new(100);
+        assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert!(limit.memory_growing(0, 30, None).unwrap());
+        assert!(!limit.memory_growing(30, 50, None).unwrap());
+        assert!(limit.refused);
+        assert!(limit.memory_growing(30, 40, None).unwrap());
+    }
+
+    #[test]
+    fn a_meter_counts_to_its_limit() {
+        let meter = Meter::new(10);
+        assert!(meter.add(10).is_ok());
+        assert!(meter.add(1).is_err());
+        assert!(meter.is_over());
+        meter.begin();
+        assert!(meter.add(1).is_ok() && !meter.is_over());
+        assert!(meter.add(u64::MAX).is_err());
+    }
+}

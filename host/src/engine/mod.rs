@@ -1,0 +1,213 @@
+//! All that knows wasmtime: what a component is, how it is compiled and cached,
+//! linked, sandboxed, limited and called, and what its faults mean.
+
+mod bindings;
+mod cache;
+pub mod component;
+pub mod description;
+mod fault;
+mod files;
+mod guest;
+mod instance;
+mod stdio;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, OptLevel};
+use wasmtime_wasi::WasiCtx;
+
+pub use self::cache::CACHE_VARIABLE;
+pub use self::component::{INTERFACE_VERSION, LoadError, Shape};
+pub use self::guest::{Alias, Gauge};
+pub use self::instance::{
+    Directory, Environment, GUEST_INPUT, GUEST_OUTPUT, Instance, RunEnd, Sandbox, SetupError,
+};
+
+use self::bindings::{TaskComponent, TaskComponentPre};
+use self::description::Description;
+use self::guest::Guest;
+use self::stdio::Stdio;
+
+/// How often a guest that may be interrupted looks whether to yield. Also how
+/// late a timeout may be.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Most time for `describe`, which does next to nothing.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Most memory for `describe`, in bytes: what a 32-bit guest can address.
+const DESCRIBE_MEMORY: usize = 4 << 30;
+
+/// Stack of a guest, in bytes: room for a deep but sane recursion. Twice
+/// wasmtime's own default; interpreters recurse.
+const GUEST_STACK: usize = 1 << 20;
+
+/// Address space that an engine needs for each memory by default. Where the
+/// process is limited to less, memories are bounds-checked instead.
+const AMPLE_ADDRESS_SPACE: u64 = 1 << 40;
+
+/// A component that is a task, ready to be instantiated.
+pub struct Task {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// Its imports and exports.
+    pub shape: Shape,
+    /// What it says of itself.
+    pub description: Description,
+    /// Whether a busy guest can be stopped.
+    pub interruptible: bool,
+    pre: TaskComponentPre<Guest>,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("path", &self.path).field("digest", &self.digest).finish()
+    }
+}
+
+impl Task {
+    /// Loads a component, or a file made by [`precompile`].
+    ///
+    /// `interruptible`: whether its code can be stopped while it computes, as
+    /// a time limit needs. It costs a few per cent, so it is off without one. A
+    /// precompiled file is always interruptible.
+    pub fn load(path: &Path, interruptible: bool) -> Result<Self, LoadError> {
+        let bytes = read(path)?;
+        let precompiled = cache::is_precompiled(&bytes);
+        let interruptible = interruptible || precompiled;
+        let engine = engine(interruptible)?;
+        let (component, digest) = if precompiled {
+            cache::load_precompiled(&engine, path, &bytes)?
+        } else {
+            component::check_bytes(path, &bytes)?;
+            let digest = digest(&bytes);
+            (cache::load(&engine, path, &bytes, &digest)?, digest)
+        };
+        drop(bytes);
+        let shape = Shape::of(&engine, &component);
+        shape.check(path)?;
+        let unfit = |error: wasmtime::Error| LoadError::Unfit {
+            path: path.into(),
+            problem: shape.explain(&format!("{error:#}")),
+        };
+        let linker = linker(&engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let pre =
+            linker.instantiate_pre(&component).and_then(TaskComponentPre::new).map_err(unfit)?;
+        if interruptible {
+            start_ticker(&engine);
+        }
+        let mut task = Task {
+            path: path.into(),
+            digest,
+            shape,
+            description: Description::default(),
+            interruptible,
+            pre,
+        };
+        task.description = task.describe().map_err(|problem| LoadError::Describe {
+            path: path.into(),
+            problem,
+        })?;
+        Ok(task)
+    }
+
+    /// Asks the task what it is, in a sandbox where nothing is granted.
+    fn describe(&self) -> Result<Description, String> {
+        let (send, receive) = mpsc::channel();
+        let stdio = Stdio::new();
+        let wasi = WasiCtx::builder().stderr(stdio.stderr()).build();
+        let mut store = self.store(wasi, stdio, DESCRIBE_MEMORY, 0, Gauge::default());
+        let pre = self.pre.clone();
+        // On a thread of its own: a guest that never returns is left behind
+        // there, and ends with the process, which says why it gives up.
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+                runtime.block_on(async {
+                    let call = async {
+                        let component: TaskComponent = pre.instantiate_async(&mut store).await?;
+                        component.tigerflow_task_task().call_describe(&mut store).await
+                    };
+                    match call.await {
+                        Ok(raw) => Ok(raw),
+                        Err(error) => {
+                            let fault = fault::Fault::Trap(&error);
+                            Err(fault::describe(&fault, store.data()).message)
+                        }
+                    }
+                })
+            });
+            let _ = send.send(answer);
+        });
+        let raw = receive
+            .recv_timeout(DESCRIBE_LIMIT)
+            .map_err(|_| format!("`describe` did not return within {DESCRIBE_LIMIT:?}"))??;
+        Description::check(raw)
+    }
+}
+
+/// Compiles a component ahead of time, for this version of this host on this
+/// kind of CPU.
+pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
+    let bytes = read(path)?;
+    if cache::is_precompiled(&bytes) {
+        let problem = "is precompiled already".into();
+        return Err(LoadError::Unfit { path: path.into(), problem });
+    }
+    component::check_bytes(path, &bytes)?;
+    cache::precompile(&engine(true)?, path, &bytes, to)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    fs::read(path).map_err(|source| LoadError::Read { path: path.into(), source })
+}
+
+/// SHA-256 in hexadecimal.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn engine(interruptible: bool) -> Result<Engine, LoadError> {
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(interruptible)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(2 * GUEST_STACK)
+        // Plain functions only: 5 to 15 % faster than with it.
+        .concurrency_support(false);
+    let address_space = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    if address_space.is_some_and(|limit| limit < AMPLE_ADDRESS_SPACE) {
+        config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
+    }
+    Engine::new(&config).map_err(|error| LoadError::Engine(format!("{error:#}")))
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    files::shadow(&mut linker)?;
+    bindings::tigerflow::task::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+    bindings::tigerflow::task::report::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}
+
+/// Lets busy guests yield, for as long as the engine lives.
+fn start_ticker(engine: &Engine) {
+    let engine = engine.weak();
+    thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    });
+}

@@ -1,0 +1,211 @@
+//! A guest's stdout and stderr.
+//!
+//! Stdout is the host's stdout, a line at a time, so that lines of neighbours
+//! do not mix. Of stderr the end is kept for the `.err` file; with `-v` its
+//! lines go to the log as well.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// How much of the end of stderr an `.err` file carries, in bytes.
+pub const STDERR_TAIL: usize = 16 << 10;
+
+/// The longest line that is held back until it ends, in bytes.
+const LINE_LIMIT: usize = 8 << 10;
+
+/// How much a guest may write before it is asked to write the rest, in bytes.
+const CHUNK: usize = 64 << 10;
+
+/// Where a stream's bytes go. In place, on the guest's own thread.
+trait Sink: Send + 'static {
+    fn write(&mut self, bytes: &[u8]);
+}
+
+/// The host's stdout, a line at a time.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn emit(&mut self, end: usize) {
+        // A reader that went away (`| head`) is no error of the task.
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(&self.partial[..end]).and_then(|()| stdout.flush());
+        self.partial.drain(..end);
+    }
+}
+
+impl Sink for Lines {
+    fn write(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        let end = match bytes.iter().rposition(|&b| b == b'\n') {
+            Some(at) => self.partial.len() - bytes.len() + at + 1,
+            None if self.partial.len() > LINE_LIMIT => self.partial.len(),
+            None => return,
+        };
+        self.emit(end);
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.partial.is_empty() {
+            self.emit(self.partial.len());
+        }
+    }
+}
+
+/// The end of what was written to stderr.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    /// Whether something before `bytes` was dropped.
+    cut: bool,
+    /// The line being written, for the log.
+    line: Vec<u8>,
+}
+
+impl Sink for Tail {
+    fn write(&mut self, bytes: &[u8]) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            for &byte in bytes {
+                if byte == b'\n' || self.line.len() >= LINE_LIMIT {
+                    tracing::debug!("stderr: {}", String::from_utf8_lossy(&self.line));
+                    self.line.clear();
+                }
+                if byte != b'\n' {
+                    self.line.push(byte);
+                }
+            }
+        }
+        self.bytes.extend_from_slice(&bytes[bytes.len().saturating_sub(STDERR_TAIL)..]);
+        // Cut seldom, so that a byte is moved once on average.
+        if self.bytes.len() > 2 * STDERR_TAIL {
+            self.bytes.drain(..self.bytes.len() - STDERR_TAIL);
+            self.cut = true;
+        }
+    }
+}
+
+/// A guest's stdio, as the host sees it.
+#[derive(Clone)]
+pub(super) struct Stdio {
+    stdout: Arc<Mutex<Lines>>,
+    stderr: Arc<Mutex<Tail>>,
+}
+
+impl Stdio {
+    pub(super) fn new() -> Self {
+        Stdio { stdout: Default::default(), stderr: Default::default() }
+    }
+
+    pub(super) fn stdout(&self) -> impl StdoutStream + 'static {
+        Stream(Arc::clone(&self.stdout))
+    }
+
+    pub(super) fn stderr(&self) -> impl StdoutStream + 'static {
+        Stream(Arc::clone(&self.stderr))
+    }
+
+    /// Forgets what was written to stderr: an attempt begins.
+    pub(super) fn begin(&self) {
+        let mut tail = lock(&self.stderr);
+        tail.bytes.clear();
+        tail.cut = false;
+    }
+
+    /// The end of what was written to stderr since.
+    pub(super) fn stderr_tail(&self) -> String {
+        let tail = lock(&self.stderr);
+        let start = tail.bytes.len().saturating_sub(STDERR_TAIL);
+        let text = String::from_utf8_lossy(&tail.bytes[start..]);
+        if tail.cut || start > 0 { format!("…{text}") } else { text.into_owned() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Stream<S>(Arc<Mutex<S>>);
+
+impl<S: Sink> IsTerminal for Stream<S> {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl<S: Sink> StdoutStream for Stream<S> {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(Stream(Arc::clone(&self.0)))
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Stream(Arc::clone(&self.0)))
+    }
+}
+
+#[async_trait]
+impl<S: Sink> Pollable for Stream<S> {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl<S: Sink> OutputStream for Stream<S> {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        lock(&self.0).write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK)
+    }
+}
+
+impl<S: Sink> AsyncWrite for Stream<S> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+        lock(&self.0).write(b);
+        Poll::Ready(Ok(b.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_keeps_its_end_only() {
+        let stdio = Stdio::new();
+        let mut sink = stdio.stderr.lock().unwrap();
+        for i in 0..100_000 {
+            sink.write(format!("line {i}\n").as_bytes());
+        }
+        assert!(sink.bytes.len() <= 2 * STDERR_TAIL);
+        drop(sink);
+        let tail = stdio.stderr_tail();
+        assert!(tail.starts_with('…') && tail.ends_with("line 99999\n"));
+        stdio.begin();
+        assert_eq!(stdio.stderr_tail(), "");
+    }
+}

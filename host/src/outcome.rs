@@ -1,0 +1,50 @@
+//! How an attempt ended: the words that the engine, the executor and the
+//! workspace share.
+
+use std::time::Duration;
+
+/// The end of one attempt: of one call of `run` for one file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The output was published.
+    Done,
+    /// The `.err` was published.
+    Failed(Failure),
+    /// The task declined the file on purpose; the `.err` that was published
+    /// gives its reason.
+    Aborted(String),
+    /// The input was removed before the task could work on it.
+    Vanished,
+}
+
+/// Why an attempt failed, as the `.err` file tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// What kind of end it was.
+    pub cause: Cause,
+    /// The error's type in the task's own language, or the host's name for a
+    /// fault of the guest: `Timeout`, `MemoryLimit`, `Panic`, `Trap`, …
+    pub exception_type: String,
+    /// One line that a person can act on.
+    pub message: String,
+    /// Causes or frames, one a line; may be empty.
+    pub traceback: String,
+    /// The end of what the task wrote to stderr during the attempt.
+    pub stderr: String,
+}
+
+/// What kind of end a failed attempt had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The task said that the same input will fail again.
+    Failed,
+    /// The task said that another try may help, perhaps after this time.
+    Transient {
+        /// How long the task asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The guest trapped, panicked, exited or went over a limit.
+    Crash,
+    /// The attempt ran into `--timeout`.
+    Timeout,
+}

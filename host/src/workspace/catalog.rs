@@ -1,0 +1,167 @@
+//! Every input that the run has seen, by a small number.
+//!
+//! A million names cost their bytes, four bytes of offset, one of state and
+//! about five of hash table each: nothing else in the host grows with the
+//! number of files.
+
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
+
+use hashbrown::HashTable;
+
+/// An input's number within this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u32);
+
+/// What is known of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Seen, and not settled or looked at yet.
+    New,
+    /// Handed to the scheduler: waiting or in flight.
+    Taken,
+    /// Its output stands.
+    Done,
+    /// Its `.err` stands.
+    Failed,
+    /// Its `.err` stands and says that the task declined it.
+    Aborted,
+    /// Not taken, for a reason that was logged: a link that leads out of the
+    /// input directory, say. Looked at again when the directory changes.
+    Skipped,
+}
+
+/// The set of names, and the state of each.
+pub struct Catalog {
+    /// All names, one after another.
+    names: Vec<u8>,
+    /// Where each name ends in `names`.
+    ends: Vec<u32>,
+    states: Vec<State>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Catalog {
+    /// An empty catalog.
+    pub fn new() -> Self {
+        Catalog {
+            names: Vec::new(),
+            ends: Vec::new(),
+            states: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// How many inputs are known.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether no input is known.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The number of this name, and whether it is new. `None` when four
+    /// gigabytes of names are full.
+    pub fn insert(&mut self, name: &OsStr) -> Option<(FileId, bool)> {
+        let bytes = name.as_bytes();
+        let hash = self.hasher.hash_one(bytes);
+        if let Some(&id) = self.index.find(hash, |&id| slice(&self.names, &self.ends, id) == bytes)
+        {
+            return Some((FileId(id), false));
+        }
+        let id = u32::try_from(self.ends.len()).ok()?;
+        let end = u32::try_from(self.names.len() + bytes.len()).ok()?;
+        self.names.extend_from_slice(bytes);
+        self.ends.push(end);
+        self.states.push(State::New);
+        let (names, ends, hasher) = (&self.names, &self.ends, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| hasher.hash_one(slice(names, ends, id)));
+        Some((FileId(id), true))
+    }
+
+    /// The number of this name, if it is known.
+    pub fn find(&self, name: &OsStr) -> Option<FileId> {
+        let bytes = name.as_bytes();
+        let hash = self.hasher.hash_one(bytes);
+        self.index
+            .find(hash, |&id| slice(&self.names, &self.ends, id) == bytes)
+            .map(|&id| FileId(id))
+    }
+
+    /// The name with this number.
+    pub fn name(&self, id: FileId) -> &OsStr {
+        OsStr::from_bytes(slice(&self.names, &self.ends, id.0))
+    }
+
+    /// What is known of this input.
+    pub fn state(&self, id: FileId) -> State {
+        self.states[id.0 as usize]
+    }
+
+    /// Records what is now known of this input.
+    pub fn set_state(&mut self, id: FileId, state: State) {
+        self.states[id.0 as usize] = state;
+    }
+
+    /// The inputs in this state, in the order of their names.
+    pub fn sorted_in(&self, state: State) -> Vec<FileId> {
+        let mut ids: Vec<FileId> = (0..self.states.len())
+            .filter(|&i| self.states[i] == state)
+            .map(|i| FileId(i as u32))
+            .collect();
+        ids.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)));
+        ids
+    }
+
+    /// How many inputs are in this state.
+    pub fn count(&self, state: State) -> usize {
+        self.states.iter().filter(|&&s| s == state).count()
+    }
+}
+
+fn slice<'a>(names: &'a [u8], ends: &[u32], id: u32) -> &'a [u8] {
+    let start = if id == 0 { 0 } else { ends[id as usize - 1] };
+    &names[start as usize..ends[id as usize] as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    proptest! {
+        #[test]
+        fn a_catalog_is_a_set_of_names(names in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..6), 0..200)) {
+            let mut catalog = Catalog::new();
+            let mut model: HashMap<OsString, FileId> = HashMap::new();
+            for name in names {
+                let name = OsString::from_vec(name);
+                let (id, new) = catalog.insert(&name).unwrap();
+                prop_assert_eq!(new, !model.contains_key(&name));
+                let known = *model.entry(name).or_insert(id);
+                prop_assert_eq!(known, id);
+            }
+            prop_assert_eq!(catalog.len(), model.len());
+            for (name, id) in &model {
+                prop_assert_eq!(catalog.name(*id), name.as_os_str());
+                prop_assert_eq!(catalog.find(name), Some(*id));
+            }
+            let sorted = catalog.sorted_in(State::New);
+            prop_assert!(sorted.windows(2).all(|w| catalog.name(w[0]) < catalog.name(w[1])));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The `.err` file: why an input failed, as JSON that people and programs read.
+//!
+//! The first five keys are TigerFlow's.
+
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The exception type of a file that the task declined.
+pub const ABORTED: &str = "Aborted";
+
+/// What an `.err` file holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorFile {
+    /// The input's path on the host.
+    pub file: String,
+    /// When the last attempt ended.
+    pub timestamp: Timestamp,
+    /// The error's type.
+    pub exception_type: String,
+    /// One line that a person can act on.
+    pub message: String,
+    /// Causes or frames, one a line.
+    pub traceback: String,
+    /// How many attempts were made.
+    #[serde(default = "one")]
+    pub attempts: u32,
+    /// How long the last attempt took, in seconds.
+    #[serde(default)]
+    pub duration_seconds: f64,
+    /// The end of what the last attempt wrote to stderr.
+    #[serde(default)]
+    pub stderr: String,
+    /// The component at work.
+    #[serde(default)]
+    pub task: TaskIdentity,
+}
+
+/// Which component it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskIdentity {
+    /// The task's name in its description.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+}
+
+/// What the next run needs to know of an `.err` that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The task declined the file, rather than fail on it.
+    pub aborted: bool,
+    /// How many attempts were made so far.
+    pub attempts: u32,
+}
+
+/// Reads an `.err`. One that cannot be read, or was written by another
+/// program, counts as a failure after one attempt.
+pub fn read_verdict(path: &Path) -> Verdict {
+    let parsed: io::Result<ErrorFile> =
+        std::fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+    match parsed {
+        Ok(error) => {
+            Verdict { aborted: error.exception_type == ABORTED, attempts: error.attempts }
+        }
+        Err(_) => Verdict { aborted: false, attempts: 1 },
+    }
+}
+
+fn one() -> u32 {
+    1
+}

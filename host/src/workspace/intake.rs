@@ -1,0 +1,439 @@
+//! Which inputs there are, and when each may be taken.
+//!
+//! A directory is listed when it changed, never otherwise. A file is taken when
+//! its writer has closed it (an event says so), or when its size and time have
+//! been stable for the settle time.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::catalog::{Catalog, FileId, State};
+use super::error_file::{Verdict, read_verdict};
+use super::names::{Pairing, shown};
+use super::watch::{Arrival, Stamp};
+
+/// What a file's content was judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    size: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Look {
+    fn new(meta: &Metadata) -> Self {
+        Look {
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            inode: meta.ino(),
+        }
+    }
+}
+
+/// A file that may still be written to.
+#[derive(Clone, Copy, Debug)]
+struct Unsettled {
+    look: Look,
+    /// When it may be taken, unless it changes.
+    due: Instant,
+}
+
+/// How inputs are chosen.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Where they are.
+    pub input_dir: PathBuf,
+    /// Where their outputs go.
+    pub output_dir: PathBuf,
+    /// How names pair.
+    pub pairing: Pairing,
+    /// How long a file must be unchanged; zero takes it at once.
+    pub settle: Duration,
+    /// Whether symbolic links may lead out of the input directory.
+    pub follow_links: bool,
+    /// Whether files with an `.err` are run again.
+    pub retry_failed: bool,
+}
+
+/// What stood when the run began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Inputs whose output stands.
+    pub done: usize,
+    /// Inputs whose `.err` stands, and that are not run again.
+    pub failed: usize,
+    /// Inputs that the task had declined, and that are not run again.
+    pub aborted: usize,
+    /// Inputs to do, those that are not settled included.
+    pub to_do: usize,
+    /// Of those to do: the ones that failed before.
+    pub retried: usize,
+}
+
+/// The inputs, and what is known of each.
+pub struct Intake {
+    rules: Rules,
+    /// The inputs by number.
+    pub catalog: Catalog,
+    /// Attempts made in earlier runs, of files with an `.err`.
+    attempts: HashMap<FileId, u32>,
+    /// Inputs that are symbolic links, which the host opens for the guest.
+    links: HashSet<FileId>,
+    unsettled: HashMap<FileId, Unsettled>,
+    /// The earliest `due` of the unsettled files, or earlier.
+    next_due: Option<Instant>,
+    listed: Option<Stamp>,
+    /// How long the last listing took: a slow directory is listed less often.
+    cost: Duration,
+    canonical: PathBuf,
+}
+
+impl Intake {
+    /// Knows of no input yet.
+    pub fn new(rules: Rules) -> io::Result<Self> {
+        let canonical = rules.input_dir.canonicalize()?;
+        Ok(Intake {
+            rules,
+            catalog: Catalog::new(),
+            attempts: HashMap::new(),
+            links: HashSet::new(),
+            unsettled: HashMap::new(),
+            next_due: None,
+            listed: None,
+            cost: Duration::ZERO,
+            canonical,
+        })
+    }
+
+    /// Lists both directories. Returns what stood before, and the inputs that
+    /// may be taken at once, by name.
+    pub fn first(&mut self) -> io::Result<(Before, Vec<FileId>)> {
+        let mut candidates = self.list()?;
+        let (done, mut failed, mut aborted, mut retried) = (self.list_outputs()?, 0, 0, 0);
+        let names: Vec<(FileId, State)> = [State::Failed, State::Aborted]
+            .into_iter()
+            .flat_map(|s| self.catalog.sorted_in(s).into_iter().map(move |id| (id, s)))
+            .collect();
+        for (id, state) in names {
+            match state {
+                State::Failed if self.rules.retry_failed => {
+                    self.catalog.set_state(id, State::New);
+                    retried += 1;
+                }
+                State::Failed => failed += 1,
+                _ => aborted += 1,
+            }
+        }
+        candidates.retain(|&id| self.catalog.state(id) == State::New);
+        self.sort(&mut candidates);
+        let now = Instant::now();
+        let ready = self.admit(candidates, now);
+        let to_do = ready.len() + self.unsettled.len();
+        Ok((Before { done, failed, aborted, to_do, retried }, ready))
+    }
+
+    /// Lists the input directory again if it changed. Returns what may be taken
+    /// at once.
+    pub fn again(&mut self, force: bool) -> io::Result<Vec<FileId>> {
+        let stamp = Stamp::of(&self.rules.input_dir)?;
+        let unchanged = self.listed == Some(stamp) && !stamp.is_recent();
+        if unchanged && !force {
+            return Ok(Vec::new());
+        }
+        let known = self.catalog.len();
+        let mut candidates = self.list()?;
+        self.check_outputs(&mut candidates, known);
+        self.sort(&mut candidates);
+        Ok(self.admit(candidates, Instant::now()))
+    }
+
+    /// Takes in what events told.
+    pub fn arrived(&mut self, arrivals: Vec<Arrival>) -> Vec<FileId> {
+        let now = Instant::now();
+        let mut ready = Vec::new();
+        for Arrival { name, complete } in arrivals {
+            if self.rules.pairing.stem(&name).is_none() {
+                continue;
+            }
+            let path = self.rules.input_dir.join(&name);
+            let Ok(kind) = fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
+            let known = self.catalog.len();
+            let Some(id) = self.consider(&name, kind) else { continue };
+            let mut candidate = vec![id];
+            self.check_outputs(&mut candidate, known);
+            if complete && kind.is_file() {
+                self.unsettled.remove(&id);
+                for id in candidate {
+                    self.catalog.set_state(id, State::Taken);
+                    ready.push(id);
+                }
+            } else {
+                ready.extend(self.admit(candidate, now));
+            }
+        }
+        ready
+    }
+
+    /// Takes the files whose settle time has passed.
+    pub fn settled(&mut self) -> Vec<FileId> {
+        let now = Instant::now();
+        let due: Vec<(FileId, Unsettled)> =
+            self.unsettled.extract_if(|_, file| file.due <= now).collect();
+        self.next_due = self.unsettled.values().map(|file| file.due).min();
+        let mut ready = Vec::new();
+        for (id, file) in due {
+            match fs::metadata(self.path(id)).map(|meta| Look::new(&meta)) {
+                Ok(look) if look == file.look => {
+                    self.catalog.set_state(id, State::Taken);
+                    ready.push(id);
+                }
+                Ok(look) => self.wait_for(id, look, now),
+                // Gone: it is an input no more.
+                Err(_) => self.catalog.set_state(id, State::New),
+            }
+        }
+        self.sort(&mut ready);
+        ready
+    }
+
+    fn wait_for(&mut self, id: FileId, look: Look, now: Instant) {
+        let due = now + self.rules.settle;
+        self.unsettled.insert(id, Unsettled { look, due });
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+    }
+
+    /// When [`settled`](Self::settled) has something to do next.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.next_due
+    }
+
+    /// How many files wait until they are stable.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
+    /// The least time to leave between two listings: ten times what one costs.
+    pub fn pause(&self) -> Duration {
+        self.cost * 10
+    }
+
+    /// Attempts made at this file in earlier runs.
+    pub fn attempts_before(&self, id: FileId) -> u32 {
+        self.attempts.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Whether an input is a symbolic link, which the host opens itself.
+    pub fn is_link(&self, id: FileId) -> bool {
+        self.links.contains(&id)
+    }
+
+    fn path(&self, id: FileId) -> PathBuf {
+        self.rules.input_dir.join(self.catalog.name(id))
+    }
+
+    /// Lists the input directory into the catalog. Returns every file that is
+    /// not taken or done.
+    fn list(&mut self) -> io::Result<Vec<FileId>> {
+        let begun = Instant::now();
+        // Taken before the listing: what changes meanwhile is seen next time.
+        let stamp = Stamp::of(&self.rules.input_dir)?;
+        let mut candidates = Vec::new();
+        for entry in fs::read_dir(&self.rules.input_dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if self.rules.pairing.stem(&name).is_none() {
+                continue;
+            }
+            let Ok(kind) = entry.file_type() else { continue };
+            candidates.extend(self.consider(&name, kind));
+        }
+        self.listed = Some(stamp);
+        self.cost = begun.elapsed();
+        Ok(candidates)
+    }
+
+    /// Adds a name to the catalog, unless what it names is no input.
+    fn consider(&mut self, name: &OsStr, kind: fs::FileType) -> Option<FileId> {
+        if kind.is_dir() {
+            tracing::debug!("not an input, but a directory: {}", shown(name));
+            return None;
+        }
+        if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+            tracing::debug!("not an input, but a special file: {}", shown(name));
+            return None;
+        }
+        let (id, new) = self.catalog.insert(name)?;
+        if !new && !matches!(self.catalog.state(id), State::New | State::Skipped) {
+            return None;
+        }
+        let skipped_before = self.catalog.state(id) == State::Skipped;
+        let stem = self.rules.pairing.stem(name)?;
+        if !self.rules.pairing.fits(stem) {
+            return self.skip(id, skipped_before, "the name is too long for an output beside it");
+        }
+        if kind.is_symlink() {
+            match self.resolve(name) {
+                Ok(true) => {
+                    self.links.insert(id);
+                }
+                Ok(false) => {
+                    let why = "a symbolic link that leads out of the input directory \
+                               (give --follow-links to read it)";
+                    return self.skip(id, skipped_before, why);
+                }
+                Err(_) => {
+                    let why = "a symbolic link that leads to no file";
+                    return self.skip(id, skipped_before, why);
+                }
+            }
+        }
+        self.catalog.set_state(id, State::New);
+        Some(id)
+    }
+
+    fn skip(&mut self, id: FileId, skipped_before: bool, why: &str) -> Option<FileId> {
+        self.catalog.set_state(id, State::Skipped);
+        if !skipped_before {
+            tracing::warn!("Skipped {}: {why}", shown(self.catalog.name(id)));
+        }
+        None
+    }
+
+    /// Whether a link leads to a file that may be read.
+    fn resolve(&self, name: &OsStr) -> io::Result<bool> {
+        let target = self.rules.input_dir.join(name).canonicalize()?;
+        if !fs::metadata(&target)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(self.rules.follow_links || target.starts_with(&self.canonical))
+    }
+
+    /// Lists the output directory: marks what is done, and what failed.
+    /// Returns how many are done.
+    fn list_outputs(&mut self) -> io::Result<usize> {
+        let mut errors = Vec::new();
+        let mut done = 0;
+        for entry in fs::read_dir(&self.rules.output_dir)? {
+            let name = entry?.file_name();
+            // A name can be an output and, with another stem, an `.err` never:
+            // `.err` is no output extension.
+            if let Some(stem) = self.rules.pairing.stem_of_error(&name) {
+                let input = self.rules.pairing.input_name(stem);
+                errors.extend(self.catalog.find(&input));
+            } else if let Some(stem) = self.rules.pairing.stem_of_output(&name) {
+                let input = self.rules.pairing.input_name(stem);
+                if let Some(id) = self.catalog.find(&input)
+                    && self.catalog.state(id) != State::Done
+                {
+                    self.catalog.set_state(id, State::Done);
+                    done += 1;
+                }
+            }
+        }
+        for id in errors {
+            self.mark_error(id);
+        }
+        Ok(done)
+    }
+
+    /// Takes note of an `.err` that stands; removes it where the output does.
+    fn mark_error(&mut self, id: FileId) {
+        let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
+        let path = self.rules.output_dir.join(self.rules.pairing.error_name(stem));
+        if self.catalog.state(id) == State::Done {
+            // A run was killed between publishing the output and removing the
+            // `.err` of an earlier attempt.
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!("failed to remove the outdated `{}`: {error}", path.display());
+            }
+            return;
+        }
+        let Verdict { aborted, attempts } = read_verdict(&path);
+        self.attempts.insert(id, attempts);
+        self.catalog.set_state(id, if aborted { State::Aborted } else { State::Failed });
+    }
+
+    /// For inputs that were not there when the outputs were listed: looks for
+    /// the output of each.
+    fn check_outputs(&mut self, candidates: &mut Vec<FileId>, known: usize) {
+        candidates.retain(|&id| {
+            if (id.0 as usize) < known {
+                return true;
+            }
+            let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
+            let at = |name| fs::symlink_metadata(self.rules.output_dir.join(name)).is_ok();
+            let output = at(self.rules.pairing.output_name(stem));
+            let error = at(self.rules.pairing.error_name(stem));
+            if output {
+                self.catalog.set_state(id, State::Done);
+            }
+            if error {
+                self.mark_error(id);
+            }
+            if self.catalog.state(id) == State::Failed && self.rules.retry_failed {
+                self.catalog.set_state(id, State::New);
+            }
+            self.catalog.state(id) == State::New
+        });
+    }
+
+    /// Splits candidates into those that may be taken now, which it returns,
+    /// and those that may still be written to.
+    fn admit(&mut self, mut candidates: Vec<FileId>, now: Instant) -> Vec<FileId> {
+        if !self.rules.settle.is_zero() {
+            let wall = SystemTime::now();
+            candidates.retain(|&id| {
+                if self.unsettled.contains_key(&id) {
+                    return false;
+                }
+                let Ok(meta) = fs::metadata(self.path(id)) else { return false };
+                let age = meta.modified().ok().and_then(|m| wall.duration_since(m).ok());
+                let old = age.is_some_and(|age| age >= self.rules.settle);
+                if !old {
+                    self.wait_for(id, Look::new(&meta), now);
+                }
+                old
+            });
+        }
+        for &id in &candidates {
+            self.catalog.set_state(id, State::Taken);
+        }
+        candidates
+    }
+
+    fn sort(&self, ids: &mut [FileId]) {
+        ids.sort_unstable_by(|a, b| self.catalog.name(*a).cmp(self.catalog.name(*b)));
+    }
+}
+
+/// Opens an input for the guest, following links: the host's part of reading a
+/// file whose name or place WASI cannot express.
+///
+/// Refuses what is no regular file, and, unless `follow_links`, what lies
+/// outside `within`. Checked on the opened file, so that a link which changes
+/// meanwhile gains nothing.
+pub fn open_input(path: &Path, within: &Path, follow_links: bool) -> io::Result<fs::File> {
+    use rustix::fs::{Mode, OFlags};
+    // Not blocking: a pipe in the place of a file must not hold a core.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if !follow_links {
+        use std::os::fd::AsRawFd;
+        let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        if !real.starts_with(within) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it leads out of the input directory (give --follow-links to read it)",
+            ));
+        }
+    }
+    Ok(file)
+}

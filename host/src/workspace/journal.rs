@@ -1,0 +1,195 @@
+//! The journal: one line of JSON for each run and each attempt, appended.
+//!
+//! It is a record for people and for `status`. What is done and what is to do
+//! is read from the directories themselves, so a journal that lost its last
+//! lines to a crash misleads nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Longest message that a line carries, in bytes; the `.err` has it whole.
+const MESSAGE_LIMIT: usize = 500;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Record {
+    /// A run begins.
+    RunStarted(RunStarted),
+    /// An attempt ended.
+    Attempt(Attempt),
+    /// A run ended in good order. A crash leaves none.
+    RunEnded {
+        /// When.
+        time: Timestamp,
+        /// The exit code.
+        exit_code: u8,
+    },
+}
+
+/// What a run found when it began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// When.
+    pub time: Timestamp,
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// The component's path as the user gave it.
+    pub component: String,
+    /// The task's own version.
+    pub version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// The input directory.
+    pub input_dir: String,
+    /// The input extension.
+    pub input_ext: String,
+    /// The output extension.
+    pub output_ext: String,
+    /// Inputs whose output stood before.
+    pub done_before: usize,
+    /// Inputs whose `.err` stood before, and still stands.
+    pub failed_before: usize,
+    /// Inputs that the task had declined before.
+    pub aborted_before: usize,
+    /// Inputs to do.
+    pub to_do: usize,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended.
+    pub time: Timestamp,
+    /// The input's name; what is not UTF-8 in it is replaced.
+    pub file: String,
+    /// Which attempt at this file it was, from 1.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// The instance that served it.
+    pub instance: u32,
+    /// For a failure: its exception type.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exception_type: Option<String>,
+    /// For a failure: its message; for an aborted file: the reason.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message: Option<String>,
+}
+
+/// How an attempt ended, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptOutcome {
+    /// The output was published.
+    Done,
+    /// The `.err` was published.
+    Failed,
+    /// The task declined the file.
+    Aborted,
+}
+
+/// The journal, open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, and ends a line that a crash cut off.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        if file.seek(SeekFrom::End(0))? > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(Journal { file, buffer: Vec::new() })
+    }
+
+    /// Adds a line, which [`flush`](Self::flush) writes.
+    pub fn push(&mut self, record: &Record) {
+        serde_json::to_writer(&mut self.buffer, record).expect("a record is plain data");
+        self.buffer.push(b'\n');
+    }
+
+    /// Writes the lines added since the last time, in one call.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.file.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Reads a journal line by line. A line that is no record (cut off by a crash,
+/// written by a later version) is passed over.
+pub fn read(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Record>>> {
+    let mut lines = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut line = Vec::new();
+    Ok(std::iter::from_fn(move || {
+        loop {
+            line.clear();
+            match lines.read_until(b'\n', &mut line) {
+                Ok(0) => return None,
+                Ok(_) => {
+                    if let Ok(record) = serde_json::from_slice(&line) {
+                        return Some(Ok(record));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }))
+}
+
+/// A message cut to what a line carries.
+pub fn shorten(message: &str) -> String {
+    if message.len() <= MESSAGE_LIMIT {
+        return message.into();
+    }
+    let end = message.floor_char_boundary(MESSAGE_LIMIT);
+    format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cut_off_by_a_crash_harms_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let record = Record::RunEnded { time: Timestamp::UNIX_EPOCH, exit_code: 3 };
+        let mut journal = Journal::open(&path).unwrap();
+        journal.push(&record);
+        journal.flush().unwrap();
+        journal.file.write_all(b"{\"event\":\"run-en").unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        journal.push(&record);
+        journal.flush().unwrap();
+        let all: Vec<Record> = read(&path).unwrap().map(Result::unwrap).collect();
+        assert_eq!(all, [record.clone(), record]);
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let long = "ü".repeat(400);
+        let short = shorten(&long);
+        assert!(short.len() <= MESSAGE_LIMIT + '…'.len_utf8());
+        assert!(long.starts_with(short.trim_end_matches('…')));
+    }
+}

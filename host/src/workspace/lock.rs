@@ -1,0 +1,189 @@
+//! One run per workspace: a lock that the kernel frees when its holder dies.
+//!
+//! The lock file names its holder for people. `flock` decides on one machine
+//! and on shared file systems that carry it between machines; where they do
+//! not, the holder's heartbeat (the file's modification time) decides.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// How often the holder renews its heartbeat.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A holder on another machine whose heartbeat is older is dead. Wide enough
+/// for clocks that differ and file servers that are slow.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Who holds, or last held, a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The machine's name.
+    pub host: String,
+    /// The process there.
+    pub pid: u32,
+    /// When its run began.
+    pub since: Timestamp,
+}
+
+impl Owner {
+    /// This process, from now on.
+    pub fn current() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Owner { host, pid: std::process::id(), since: Timestamp::now() }
+    }
+}
+
+/// Why the lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run is at work.
+    #[error("another run works on it: process {} on {}, since {}", .0.pid, .0.host, crate::log::local_time(.0.since))]
+    Held(Owner),
+    /// Another run is at work and has not written its name yet.
+    #[error("another run works on it")]
+    HeldByUnknown,
+    /// The lock file itself is out of reach.
+    #[error("failed to lock `{}`: {source}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock. Also tells of the holder that died with it, if one did.
+    pub fn acquire(path: &Path, me: &Owner) -> Result<(Lock, Option<Owner>), LockError> {
+        let io_error = |source| LockError::Io { path: path.into(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io_error)?;
+        let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => true,
+            Err(Errno::WOULDBLOCK) => {
+                return Err(read_owner(&mut file).map_or(LockError::HeldByUnknown, LockError::Held));
+            }
+            // Some parallel file systems are mounted without locks.
+            Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => false,
+            Err(error) => return Err(io_error(error.into())),
+        };
+        let before = read_owner(&mut file);
+        if let Some(owner) = &before {
+            let age = heartbeat_age(&file).map_err(io_error)?;
+            let elsewhere = owner.host != me.host;
+            if age < STALE && (elsewhere || (!locked && is_alive(owner.pid))) {
+                return Err(LockError::Held(owner.clone()));
+            }
+        }
+        let mut write = || -> io::Result<()> {
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(&serde_json::to_vec(me)?)
+        };
+        write().map_err(io_error)?;
+        Ok((Lock { file }, before))
+    }
+
+    /// Shows that the holder is alive.
+    pub fn beat(&self) -> io::Result<()> {
+        self.file.set_modified(SystemTime::now())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // An empty file: the last holder left in good order. Where this fails
+        // the next run merely says that it takes over.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// The run that holds the lock at `path` now, if one does.
+pub fn holder(path: &Path) -> Option<Owner> {
+    let mut file = File::open(path).ok()?;
+    let owner = read_owner(&mut file)?;
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => Some(owner),
+        _ => {
+            let elsewhere = owner.host != Owner::current().host;
+            let fresh = heartbeat_age(&file).is_ok_and(|age| age < STALE);
+            (elsewhere && fresh).then_some(owner)
+        }
+    }
+}
+
+fn read_owner(file: &mut File) -> Option<Owner> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(4096).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn heartbeat_age(file: &File) -> io::Result<Duration> {
+    let modified = file.metadata()?.modified()?;
+    Ok(SystemTime::now().duration_since(modified).unwrap_or_default())
+}
+
+fn is_alive(pid: u32) -> bool {
+    i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_is_refused_and_a_dead_one_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let me = Owner::current();
+        let (lock, before) = Lock::acquire(&path, &me).unwrap();
+        assert_eq!(before, None);
+        assert_eq!(holder(&path).unwrap().pid, me.pid);
+        match Lock::acquire(&path, &me) {
+            Err(LockError::Held(owner)) => assert_eq!(owner.pid, me.pid),
+            other => panic!("{other:?}"),
+        }
+        drop(lock);
+        assert_eq!(holder(&path), None);
+
+        // A holder that died: its name stands, its flock is gone.
+        let dead = Owner { pid: u32::MAX - 1, ..me.clone() };
+        std::fs::write(&path, serde_json::to_vec(&dead).unwrap()).unwrap();
+        assert_eq!(Lock::acquire(&path, &me).unwrap().1, Some(dead));
+    }
+
+    #[test]
+    fn a_fresh_heartbeat_from_another_machine_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let me = Owner::current();
+        let other = Owner { host: "elsewhere".into(), ..me.clone() };
+        std::fs::write(&path, serde_json::to_vec(&other).unwrap()).unwrap();
+        assert!(matches!(Lock::acquire(&path, &me), Err(LockError::Held(owner)) if owner == other));
+        let old = SystemTime::now() - STALE * 2;
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert_eq!(Lock::acquire(&path, &me).unwrap().1, Some(other));
+    }
+}

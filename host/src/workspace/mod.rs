@@ -1,0 +1,201 @@
+//! All that knows the directory layout: names, scanning, staging, publishing,
+//! the journal and the lock.
+//!
+//! ```text
+//! OUTPUT_DIR/
+//!   NAME.json, NAME.err        what users see
+//!   .tigerflow/TASK_NAME/      the workspace
+//!     lock                     who is at work
+//!     journal.jsonl            every attempt
+//!     run.json                 how far the run is
+//!     staging/N/               what instance slot N is writing
+//! ```
+//!
+//! A guest writes in its staging place only. What it leaves there appears in the
+//! output directory by one rename on the same file system, so an output is
+//! absent or complete.
+
+pub mod catalog;
+pub mod error_file;
+pub mod intake;
+pub mod journal;
+pub mod lock;
+pub mod names;
+pub mod progress_file;
+pub mod staging;
+pub mod watch;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use self::journal::Journal;
+use self::lock::{Lock, LockError, Owner};
+use self::staging::Staging;
+
+/// The directory within the output directory that holds all workspaces.
+pub const DIRECTORY: &str = ".tigerflow";
+
+/// Why a workspace could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something in it is out of reach.
+    #[error("failed to {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another run is at work, or the lock is out of reach.
+    #[error("the workspace `{}` is not free: {source}", path.display())]
+    Locked {
+        /// The workspace.
+        path: PathBuf,
+        /// Why.
+        source: LockError,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+/// Where things lie in a workspace, whether or not a run is at work in it.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The workspace of this task in this output directory.
+    pub fn new(output_dir: &Path, task_name: &str) -> Self {
+        Layout { root: output_dir.join(DIRECTORY).join(task_name) }
+    }
+
+    /// All workspaces of an output directory, by name.
+    pub fn all(output_dir: &Path) -> io::Result<Vec<(String, Layout)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(output_dir.join(DIRECTORY))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                found.push((name, Layout { root: entry.path() }));
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+
+    /// The workspace's own directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// The lock.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+}
+
+/// A workspace that this process holds.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Where things lie.
+    pub layout: Layout,
+    /// This process, as others see it.
+    pub owner: Owner,
+    /// The run that died here, if the last one did.
+    pub taken_over: Option<Owner>,
+    output: Arc<OutputDir>,
+    lock: Lock,
+}
+
+/// The output directory: its path for messages, and a handle to publish
+/// through.
+#[derive(Debug)]
+pub struct OutputDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The directory itself.
+    pub handle: std::os::fd::OwnedFd,
+}
+
+impl Workspace {
+    /// Makes the workspace where there is none, takes its lock, and removes
+    /// what a run that died left in staging.
+    pub fn open(output_dir: &Path, task_name: &str) -> Result<Self, Error> {
+        let layout = Layout::new(output_dir, task_name);
+        fs::create_dir_all(&layout.root)
+            .map_err(Error::io("create the workspace", &layout.root))?;
+        let owner = Owner::current();
+        let (lock, taken_over) = Lock::acquire(&layout.lock(), &owner)
+            .map_err(|source| Error::Locked { path: layout.root.clone(), source })?;
+        let staging = layout.staging();
+        remove_tree(&staging).map_err(Error::io("empty", &staging))?;
+        fs::create_dir(&staging).map_err(Error::io("create", &staging))?;
+        let handle = open_dir(output_dir).map_err(Error::io("open", output_dir))?;
+        let output = Arc::new(OutputDir { path: output_dir.into(), handle });
+        Ok(Workspace { layout, owner, taken_over, output, lock })
+    }
+
+    /// Opens the journal.
+    pub fn journal(&self) -> Result<Journal, Error> {
+        let path = self.layout.journal();
+        Journal::open(&path).map_err(Error::io("open", &path))
+    }
+
+    /// A staging place for an instance slot. It is removed when dropped.
+    pub fn staging(&self, slot: usize) -> Result<Staging, Error> {
+        let path = self.layout.staging().join(slot.to_string());
+        Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
+    }
+
+    /// Shows other runs that this one is alive.
+    pub fn beat(&self) -> io::Result<()> {
+        self.lock.beat()
+    }
+}
+
+/// Opens a directory as a handle for the `*at` calls.
+fn open_dir(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Removes a directory and all in it, if it is there. Symbolic links in it are
+/// removed, not followed.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether the disk, or the user's share of it, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}

@@ -1,0 +1,129 @@
+//! `cargo xtask bench`: the host beside native code and TigerFlow, in one run on one machine.
+//!
+//! Every section is a module with one function that measures and writes its part of the report. Things compared with
+//! each other are measured in turn, repetition by repetition, so that a machine that slows down slows down both.
+
+mod machine;
+mod measure;
+mod memory;
+pub mod native;
+mod python;
+mod report;
+mod start;
+mod stats;
+mod throughput;
+mod tigerflow;
+mod workload;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{build, process, repo, setup};
+use report::Report;
+
+/// What every section is given.
+pub struct Bench {
+    /// Fewer repetitions, and nothing that takes minutes.
+    pub quick: bool,
+    /// A folder on a tmpfs, removed at the end.
+    pub scratch: PathBuf,
+    /// The host.
+    pub host: PathBuf,
+    /// The component that upper-cases, about 100 KB.
+    pub upper: PathBuf,
+}
+
+impl Bench {
+    /// Repetitions of something that takes seconds.
+    pub fn repetitions(&self) -> usize {
+        if self.quick { 3 } else { 7 }
+    }
+
+    /// Repetitions of something that takes milliseconds.
+    pub fn short_repetitions(&self) -> usize {
+        if self.quick { 20 } else { 40 }
+    }
+}
+
+type Section = fn(&Bench, &mut Report) -> Result<()>;
+
+/// In the order in which they run and are reported.
+const SECTIONS: [(&str, Section); 5] = [
+    ("native", throughput::section),
+    ("tigerflow", tigerflow::section),
+    ("start", start::section),
+    ("memory", memory::section),
+    ("python", python::section),
+];
+
+/// `cargo xtask bench [--quick] [--only SECTION]…`
+pub fn command(arguments: &[String]) -> Result<()> {
+    let names = SECTIONS.map(|(name, _)| name);
+    let mut quick = false;
+    let mut chosen: Vec<&str> = vec![];
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--quick" => quick = true,
+            "--only" => match words.next() {
+                Some(name) if names.contains(&name) => chosen.push(name),
+                Some(other) => bail!(
+                    "the benchmark has no section `{other}`; choose from {}",
+                    names.join(", ")
+                ),
+                None => bail!("`--only` needs a section: {}", names.join(", ")),
+            },
+            other => bail!(
+                "`{other}` is not an option of `cargo xtask bench`; it has --quick and --only SECTION"
+            ),
+        }
+    }
+
+    process::heading("Build");
+    let toolchain = setup::rust()?;
+    build::host()?;
+    build::test_guests(&toolchain)?;
+    native::build()?;
+
+    let scratch = Scratch::new()?;
+    let bench = Bench {
+        quick,
+        scratch: scratch.0.clone(),
+        host: repo::host_binary(),
+        upper: repo::test_components().join("upper.wasm"),
+    };
+    if !bench.upper.exists() {
+        bail!("{} is missing: tests/guests has no example `upper`", repo::shown(&bench.upper));
+    }
+    let mut report = Report::new(machine::describe()?, quick);
+    for (name, section) in SECTIONS {
+        if chosen.is_empty() || chosen.contains(&name) {
+            process::heading(&format!("Section {name}"));
+            section(&bench, &mut report).with_context(|| format!("in the section `{name}`"))?;
+        }
+    }
+    report.finish()
+}
+
+/// A folder in memory, removed when the benchmark ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let folder = PathBuf::from(format!("/dev/shm/tigerflow-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| {
+            format!(
+                "the benchmark needs a tmpfs at /dev/shm; could not create {}",
+                folder.display()
+            )
+        })?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,87 @@
+//! Input files, and the host's command line over them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::Bench;
+use crate::{process, repo};
+
+/// A folder of inputs and one of outputs that is empty before each run.
+pub struct Workload {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    pub files: usize,
+}
+
+impl Workload {
+    /// `files` text files of `size` bytes each, of letters, in `SCRATCH/NAME`.
+    pub fn new(bench: &Bench, name: &str, files: usize, size: usize) -> Result<Self> {
+        let input = bench.scratch.join(name).join("in");
+        fs::create_dir_all(&input)
+            .with_context(|| format!("could not create {}", input.display()))?;
+        let mut content = vec![0; size];
+        for file in 0..files {
+            for (index, byte) in content.iter_mut().enumerate() {
+                *byte =
+                    if index % 64 == 63 { b'\n' } else { b'a' + ((index * 7 + file) % 26) as u8 };
+            }
+            let path = input.join(format!("{file:07}.txt"));
+            fs::write(&path, &content)
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
+        Ok(Self { input, output: bench.scratch.join(name).join("out"), files })
+    }
+
+    /// Empties the outputs.
+    pub fn reset(&self) -> Result<()> {
+        repo::remove_dir(&self.output)?;
+        fs::create_dir_all(&self.output)
+            .with_context(|| format!("could not create {}", self.output.display()))
+    }
+
+    /// Checks that every output is there, with what upper-casing makes of the input in a sample of them.
+    pub fn check(&self) -> Result<()> {
+        let outputs = count(&self.output, ".txt");
+        if outputs != self.files {
+            bail!("{} outputs in {} instead of {}", outputs, self.output.display(), self.files);
+        }
+        for file in (0..self.files).step_by(self.files.div_ceil(16)) {
+            let name = format!("{file:07}.txt");
+            let input = fs::read_to_string(self.input.join(&name))?;
+            if fs::read_to_string(self.output.join(&name))? != input.to_uppercase() {
+                bail!("{} is not its input in upper case", self.output.join(&name).display());
+            }
+        }
+        Ok(())
+    }
+
+    /// The first output to wait for, where there is one file.
+    pub fn only_output(&self) -> PathBuf {
+        self.output.join("0000000.txt")
+    }
+
+    /// The host's run over this workload.
+    pub fn host(&self, bench: &Bench, component: &Path, concurrency: usize) -> Command {
+        let mut command = process::command(&bench.host);
+        command.arg("run").arg(component);
+        command.arg("--input-dir").arg(&self.input).args(["--input-ext", ".txt"]);
+        command.arg("--output-dir").arg(&self.output).args(["--output-ext", ".txt"]);
+        command.args(["--once", "-q", "--concurrency-limit", &concurrency.to_string()]);
+        command
+    }
+}
+
+/// How many names in `folder` end in `suffix`.
+pub fn count(folder: &Path, suffix: &str) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let hidden = |name: &str| name.starts_with('.');
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(suffix) && !hidden(name))
+        .count()
+}

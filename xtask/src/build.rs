@@ -1,0 +1,179 @@
+//! `cargo xtask build`: the host, the plugins, and the guests that tests use.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    process::{self, heading, note, step},
+    repo, setup,
+    toolchain::Toolchain,
+};
+
+/// What plugins are built for: its output is a component, with no step after the build.
+pub const GUEST_TARGET: &str = "wasm32-wasip2";
+
+/// `cargo xtask build [NAME]… [--guests]`
+pub fn command(arguments: &[String]) -> Result<()> {
+    let mut names: Vec<&str> = vec![];
+    let mut guests = false;
+    for word in arguments {
+        match word.as_str() {
+            "--guests" => guests = true,
+            option if option.starts_with('-') => {
+                bail!(
+                    "`{option}` is not an option of `cargo xtask build`; `cargo xtask help` shows them"
+                )
+            }
+            name => names.push(name),
+        }
+    }
+    heading("build");
+    let toolchain = setup::rust()?;
+    host()?;
+    if names.is_empty() {
+        plugins(&toolchain, Missing::Tell)?;
+    }
+    for name in names {
+        plugin(&toolchain, name)?;
+    }
+    if guests {
+        test_guests(&toolchain)?;
+    }
+    Ok(())
+}
+
+/// What to do about a plugin whose tools are not set up.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Missing {
+    /// Leave the plugin out, and say how to build it.
+    Tell,
+    /// Install them.
+    Install,
+}
+
+/// The host, optimised: `target/release/tigerflow-host`.
+pub fn host() -> Result<()> {
+    step("host (optimised; the first time takes minutes)", || {
+        let mut cargo = process::cargo();
+        process::cargo_quietly(cargo.args(["build", "--release", "--package", "tigerflow-host"]))?;
+        Ok(((), repo::shown(&repo::host_binary())))
+    })
+}
+
+/// Every plugin: `target/components/NAME.wasm`.
+pub fn plugins(toolchain: &Toolchain, missing: Missing) -> Result<()> {
+    step("plugins in Rust", || build_workspace(toolchain, &[]))?;
+    for folder in scripted_plugins()? {
+        scripted_plugin(toolchain, &folder, missing)?;
+    }
+    Ok(())
+}
+
+/// One plugin, whatever it is built with.
+pub fn plugin(toolchain: &Toolchain, name: &str) -> Result<()> {
+    let folder = repo::path("plugins").join(name);
+    if !folder.join("Cargo.toml").exists() {
+        bail!("there is no plugin `{name}`: plugins/{name}/Cargo.toml does not exist");
+    }
+    if folder.join("build.sh").exists() {
+        return scripted_plugin(toolchain, &folder, Missing::Install);
+    }
+    step(&format!("plugin {name}"), || build_workspace(toolchain, &["--package", name]))
+}
+
+/// The guests in tests/guests: `target/components/guests/NAME.wasm`.
+pub fn test_guests(toolchain: &Toolchain) -> Result<()> {
+    let folder = repo::path("tests/guests");
+    step("test guests", || {
+        let mut cargo = toolchain.command("cargo");
+        cargo.current_dir(&folder).args([
+            "build",
+            "--release",
+            "--examples",
+            "--target",
+            GUEST_TARGET,
+        ]);
+        collect(&mut cargo, &repo::test_components())
+    })
+}
+
+/// Builds the workspace `plugins/`, or part of it.
+fn build_workspace(toolchain: &Toolchain, selection: &[&str]) -> Result<((), String)> {
+    let mut cargo = toolchain.command("cargo");
+    cargo
+        .current_dir(repo::path("plugins"))
+        .args(["build", "--release", "--target", GUEST_TARGET])
+        .args(selection);
+    collect(&mut cargo, &repo::components())
+}
+
+/// Plugins with a `build.sh`: those that plain Cargo cannot build.
+fn scripted_plugins() -> Result<Vec<PathBuf>> {
+    let folder = repo::path("plugins");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("build.sh").exists())
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Runs a plugin's `build.sh OUTPUT.wasm`: with `ZIG` set to zig, and the guests' Rust on PATH.
+fn scripted_plugin(toolchain: &Toolchain, folder: &Path, missing: Missing) -> Result<()> {
+    let name =
+        folder.file_name().expect("a folder in plugins/ has a name").to_string_lossy().into_owned();
+    if missing == Missing::Tell && !repo::tools().join("bin/zig").exists() {
+        note(&format!(
+            "plugin {name} left out: it holds C code. `cargo xtask setup c` installs what it needs"
+        ));
+        return Ok(());
+    }
+    let zig = setup::zig()?;
+    step(&format!("plugin {name}"), || {
+        let built = repo::guest_target().join(format!("{name}.wasm"));
+        fs::create_dir_all(repo::guest_target()).context("could not create target/guests")?;
+        let mut script = toolchain.command("bash");
+        script.current_dir(folder).arg("build.sh").arg(&built).env("ZIG", zig);
+        process::cargo_quietly(&mut script)?;
+        let changed =
+            repo::copy_if_changed(&built, &repo::components().join(format!("{name}.wasm")))?;
+        Ok(((), if changed { "built" } else { "up to date" }.to_owned()))
+    })
+}
+
+/// Runs a `cargo build` and copies the components that it made (or found up to date) into `folder`.
+fn collect(cargo: &mut Command, folder: &Path) -> Result<((), String)> {
+    let printed = process::cargo_quietly(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let components: Vec<(String, PathBuf)> = printed
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter_map(|m| component(&m))
+        .collect();
+    if components.is_empty() {
+        bail!("`{}` made no component", process::shown(cargo));
+    }
+    let mut new = 0;
+    for (name, file) in &components {
+        new += usize::from(repo::copy_if_changed(file, &folder.join(format!("{name}.wasm")))?);
+    }
+    Ok(((), format!("{} components, {new} changed, in {}", components.len(), repo::shown(folder))))
+}
+
+/// The name and file of the component in one of Cargo's messages, if it tells of one.
+fn component(message: &Value) -> Option<(String, PathBuf)> {
+    if message["reason"] != "compiler-artifact" {
+        return None;
+    }
+    let files = message["filenames"].as_array()?;
+    let file = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
+    let name = message["target"]["name"].as_str()?.replace('_', "-");
+    Some((name, file.into()))
+}

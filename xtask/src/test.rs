@@ -1,0 +1,169 @@
+//! `cargo xtask test`: set-up, builds, and every test there is, with one sum at the end.
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::Result;
+
+use crate::{
+    build::{self, GUEST_TARGET, Missing},
+    process::{self, heading, step},
+    repo, setup,
+    toolchain::Toolchain,
+};
+
+/// The task that the SDK promises to build in both ways.
+const SMALLEST_TASK: &str = "guest-sdk/rust/examples/upper";
+
+/// Tests counted over all suites.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// Suites with a failure, for the summary.
+    failures: Vec<String>,
+}
+
+/// `cargo xtask test [FILTER]…`
+pub fn command(filters: &[String]) -> Result<ExitCode> {
+    heading("Set up");
+    let toolchain = setup::rust()?;
+    setup::cargo_component()?;
+
+    heading("Build");
+    build::host()?;
+    build::plugins(&toolchain, Missing::Install)?;
+    build::test_guests(&toolchain)?;
+
+    let mut tally = Tally::default();
+    heading("The SDK's smallest task, built both ways");
+    tally.smallest_task(&toolchain, filters);
+    heading("The SDK's own tests");
+    tally.suite("guest-sdk/rust", sdk_or_plugins(&toolchain, "guest-sdk/rust"), filters)?;
+    heading("The plugins' own tests");
+    tally.suite("plugins", sdk_or_plugins(&toolchain, "plugins"), filters)?;
+    heading("The host, and the whole from end to end");
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+    tally.suite("host and end-to-end", cargo, filters)?;
+    Ok(tally.summary(filters))
+}
+
+/// Native tests of a workspace of guests, with the toolchain and target directory that it is built with.
+fn sdk_or_plugins(toolchain: &Toolchain, folder: &str) -> Command {
+    let mut cargo = toolchain.command("cargo");
+    cargo.current_dir(repo::path(folder)).args(["test", "--workspace", "--no-fail-fast"]);
+    cargo
+}
+
+impl Tally {
+    /// Runs a `cargo test`, shows its output as it comes, and adds up its result lines.
+    fn suite(&mut self, name: &str, mut cargo: Command, filters: &[String]) -> Result<()> {
+        process::end_line();
+        cargo.arg("--").args(filters);
+        if process::on_terminal() {
+            cargo.args(["--color", "always"]);
+        }
+        let failed_before = self.failed;
+        let mut child = process::spawn(cargo.stdout(Stdio::piped()))?;
+        process::tee(&mut child, |line| {
+            if let Some((passed, failed, ignored)) = result_line(line) {
+                self.passed += passed;
+                self.failed += failed;
+                self.ignored += ignored;
+            }
+        })?;
+        let status = child.wait()?;
+        if !status.success() && self.failed == failed_before {
+            // It did not compile, or a test ended its process: no result line counts that.
+            self.failed += 1;
+        }
+        if !status.success() {
+            self.failures.push(format!("{name}: `{}` failed", process::shown(&cargo)));
+        }
+        Ok(())
+    }
+
+    /// Builds the smallest task as a component in both documented ways; each is one test.
+    fn smallest_task(&mut self, toolchain: &Toolchain, filters: &[String]) {
+        let folder = repo::path(SMALLEST_TASK);
+        let ways: [(&str, &[&str]); 2] = [
+            ("smallest_task_builds_with_cargo_component", &["component", "build", "--release"]),
+            (
+                "smallest_task_builds_with_cargo_build",
+                &["build", "--release", "--target", GUEST_TARGET],
+            ),
+        ];
+        for (name, arguments) in ways {
+            if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+                continue;
+            }
+            let result = step(name, || {
+                let mut cargo = toolchain.command("cargo");
+                // A directory of their own: both ways leave a file of the same name.
+                cargo
+                    .current_dir(&folder)
+                    .args(arguments)
+                    .env("CARGO_TARGET_DIR", both_ways_target());
+                process::cargo_quietly(&mut cargo)?;
+                Ok(((), "ok".to_owned()))
+            });
+            match result {
+                Ok(()) => self.passed += 1,
+                Err(error) => {
+                    process::end_line();
+                    self.failed += 1;
+                    self.failures.push(format!("{name}: {error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Prints the sum, as the last lines.
+    fn summary(&self, filters: &[String]) -> ExitCode {
+        process::end_line();
+        println!();
+        for failure in &self.failures {
+            println!("FAILED {failure}");
+        }
+        let nothing = self.passed + self.failed == 0;
+        if nothing {
+            println!("no test's name contains {}", filters.join(" or "));
+        }
+        let ignored =
+            if self.ignored > 0 { format!(", {} skipped", self.ignored) } else { String::new() };
+        println!("{} passed, {} failed{ignored}", self.passed, self.failed);
+        if self.failed > 0 || nothing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+fn both_ways_target() -> PathBuf {
+    repo::target().join("both-ways")
+}
+
+/// The counts in `test result: ok. 12 passed; 0 failed; 1 ignored; …`
+fn result_line(line: &str) -> Option<(u64, u64, u64)> {
+    let counts = line.trim_start().strip_prefix("test result: ")?.split_once(". ")?.1;
+    let count = |word: &str| {
+        counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+    };
+    Some((count("passed")?, count("failed")?, count("ignored").unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::result_line;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(result_line(line), Some((12, 0, 1)));
+        let coloured = "test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 3 passed; 2 failed; 0 ignored; 0 measured";
+        assert_eq!(result_line(coloured), Some((3, 2, 0)));
+        assert_eq!(result_line("test result"), None);
+        assert_eq!(result_line("running 3 tests"), None);
+    }
+}
