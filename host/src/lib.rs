@@ -10,10 +10,10 @@
 
 //pub mod cli;
 pub mod engine;
-//pub mod executor;
+pub mod executor;
 pub mod log;
 pub mod outcome;
-//pub mod run;
-//pub mod schedule;
+pub mod run;
+pub mod schedule;
 pub mod text;
 pub mod workspace;

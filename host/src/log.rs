@@ -1,2 +1,131 @@
-//! Logging
-pub fn local_time(time: jiff::Timestamp) -> String { time.to_string() }
+//! The host's log: TigerFlow's lines, or JSON, on stderr.
+//!
+//! ```text
+//! 2026-01-31 10:54:23 | INFO     | Starting processing: 5.txt
+//! ```
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use indicatif::ProgressBar;
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// The target of the lines that each file causes when all is well. Where a
+/// progress bar tells the same, they are left out.
+pub const FILE: &str = "tigerflow_host::file";
+
+/// The bar that log lines must not run into.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: `TIME | LEVEL | message`.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Starts logging. Later calls change nothing.
+pub fn init(format: Format, level: LevelFilter, file_lines: bool) {
+    let subscriber = tracing_subscriber::registry().with(Lines { format, level, file_lines });
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Makes room for log lines above this bar from now on.
+pub fn show_above(bar: ProgressBar) {
+    let _ = BAR.set(bar);
+}
+
+/// A moment in the user's own time zone: `2026-01-31 10:54:23`.
+pub fn local_time(time: Timestamp) -> String {
+    thread_local! {
+        // Lines of the same second share their text: conversion to the local
+        // zone costs more than all the rest of a line.
+        static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    LAST.with_borrow_mut(|(second, text)| {
+        if *second != time.as_second() {
+            *second = time.as_second();
+            *text = time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        }
+        text.clone()
+    })
+}
+
+struct Lines {
+    format: Format,
+    level: LevelFilter,
+    file_lines: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        // Libraries talk to their own developers: their debug lines stay out.
+        let ours = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
+        let level = if ours { self.level } else { self.level.min(LevelFilter::ERROR) };
+        *metadata.level() <= level && (self.file_lines || metadata.target() != FILE)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let line = match self.format {
+            Format::Text => {
+                let time = local_time(Timestamp::now());
+                format!("{time} | {:<8} | {}\n", name(*event.metadata().level()), message.0)
+            }
+            Format::Json => {
+                let line = serde_json::json!({
+                    "time": Timestamp::now(),
+                    "level": name(*event.metadata().level()),
+                    "message": message.0,
+                });
+                format!("{line}\n")
+            }
+        };
+        // One call a line, so that lines of threads do not mix. A log that
+        // nobody reads any more is no reason to stop.
+        let write = || drop(io::stderr().write_all(line.as_bytes()));
+        match BAR.get() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBUG",
+        Level::TRACE => "TRACE",
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.0.push_str(value);
+        }
+    }
+}

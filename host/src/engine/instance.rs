@@ -157,8 +157,10 @@ impl Instance {
             Ok(result) => {
                 self.alive = true;
                 match result {
+                    // Also where it returned well: a guest that overlooked a
+                    // failed write has left half an output.
+                    _ if guest.meter.disk_full() => RunEnd::DiskFull,
                     Ok(()) => RunEnd::Ok,
-                    Err(_) if guest.meter.disk_full() => RunEnd::DiskFull,
                     Err(error) => self.error(error),
                 }
             }

@@ -105,13 +105,31 @@ pub fn statistics<'a>(text: &'a str, rules: &Rules) -> Statistics<'a> {
         bytes,
         characters: text.chars().count(),
         lines: text.lines().count(),
-        sentences: text.unicode_sentences().count(),
+        sentences: sentences(text),
         words,
         unique_words,
         average_word_length: ratio(letters, words),
         longest_line: longest_line(text),
         top_words: top_words(counts, rules),
     }
+}
+
+/// Sentences go on over the ends of lines, and end with their paragraph. (To
+/// Unicode each line of a hard-wrapped text is a paragraph of its own.)
+fn sentences(text: &str) -> usize {
+    let mut sentences = 0;
+    let mut paragraph = String::new();
+    for line in text.lines().chain([""]) {
+        let line = line.trim();
+        if line.is_empty() {
+            sentences += paragraph.unicode_sentences().count();
+            paragraph.clear();
+        } else {
+            paragraph.push_str(line);
+            paragraph.push(' ');
+        }
+    }
+    sentences
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
@@ -163,7 +181,7 @@ mod tests {
         assert_eq!((all.lines, all.sentences), (4, 3));
         // The cat can't see the Café | It sees 3.14 cats | Straße
         assert_eq!((all.words, all.unique_words), (11, 10));
-        assert_eq!(all.average_word_length, 3.82);
+        assert_eq!(all.average_word_length, 3.73);
         assert_eq!(all.longest_line, Some(LongestLine { line: 1, characters: 27 }));
     }
 
@@ -190,6 +208,13 @@ mod tests {
             assert_eq!(all.average_word_length, 0.0);
             assert_eq!(all.longest_line, None);
         }
+    }
+
+    #[test]
+    fn sentences_go_on_over_lines_but_not_over_paragraphs() {
+        assert_eq!(sentences("It goes\non here. And\r\nends there.\n"), 2);
+        assert_eq!(sentences("A title\n \nA sentence"), 2);
+        assert_eq!(sentences("\n\n"), 0);
     }
 
     #[test]

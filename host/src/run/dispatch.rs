@@ -1,0 +1,474 @@
+//! The dispatcher: one loop around the scheduler.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::display::{self, Bar};
+use super::signals::Signals;
+use super::{Exit, Plan, RunError};
+use crate::engine::SetupError;
+use crate::executor::local::{LocalExecutor, Shared};
+use crate::executor::{Ended, Job, Report};
+use crate::outcome::{Failure, Outcome};
+use crate::schedule::{Action, Ending, Event, Mode, Scheduler};
+use crate::workspace::Workspace;
+use crate::workspace::catalog::{FileId, State};
+use crate::workspace::error_file::TaskIdentity;
+use crate::workspace::intake::{Before, Intake, Rules};
+use crate::workspace::journal::{Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten};
+use crate::workspace::lock::HEARTBEAT;
+use crate::workspace::names::shown;
+use crate::workspace::progress_file::{Counts, Progress};
+use crate::workspace::watch::Watch;
+
+/// How many files the executor holds beyond those in flight. Enough to keep
+/// every slot busy between two looks of the dispatcher, and nothing to take
+/// back that costs anything.
+const AHEAD: usize = 1_024;
+
+/// Reports after which the dispatcher lets more come in before it looks again…
+const BUSY_BATCH: usize = 32;
+
+/// …and for how long: a wake-up a file would cost more than the file.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often `run.json` is renewed while there is something to tell.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Carries out a plan. Returns when the run is over.
+pub fn execute(plan: Plan) -> Result<Exit, RunError> {
+    let process = |action| move |source| RunError::Process { action, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(process("start the runtime"))?;
+    runtime.block_on(async {
+        // Before anything is begun, so that no signal finds it half-way.
+        let signals = Signals::new().map_err(process("catch signals"))?;
+        let (dispatcher, ready) = Dispatcher::start(plan, signals)?;
+        Ok(dispatcher.run(ready).await)
+    })
+}
+
+struct Dispatcher {
+    begun: Instant,
+    mode: Mode,
+    scheduler: Scheduler,
+    executor: LocalExecutor,
+    intake: Intake,
+    /// `None` with `--once`.
+    watch: Option<Watch>,
+    journal: Journal,
+    signals: Signals,
+    before: Before,
+    run: RunStarted,
+    counts: Counts,
+    bar: Bar,
+    next_poll: Instant,
+    next_beat: Instant,
+    next_progress: Instant,
+    /// Whether something changed since `run.json` was written.
+    news: bool,
+    /// Whether a failure of the host was told.
+    host_failed: bool,
+    /// Whether an instance failed to tear down.
+    teardown_failed: bool,
+    ending: Option<Ending>,
+}
+
+impl Dispatcher {
+    /// Opens the workspace and finds what there is to do.
+    fn start(plan: Plan, signals: Signals) -> Result<(Self, Vec<FileId>), RunError> {
+        let begun = Instant::now();
+        let workspace = Workspace::open(&plan.output_dir, &plan.task_name)?;
+        if let Some(dead) = &workspace.taken_over {
+            tracing::warn!(
+                "Taking over from process {} on {}, which did not end in good order",
+                dead.pid,
+                dead.host
+            );
+        }
+        let input_dir = plan.sandbox.input_dir.clone();
+        let scan_error = |source| RunError::Scan {
+            input: input_dir.clone(),
+            output: plan.output_dir.clone(),
+            source,
+        };
+        // Watching begins before the listing: nothing falls between.
+        let watch = (plan.mode != Mode::Once).then(|| Watch::new(&input_dir, plan.poll));
+        let rules = Rules {
+            input_dir: input_dir.clone(),
+            output_dir: plan.output_dir.clone(),
+            pairing: plan.pairing.clone(),
+            settle: plan.settle,
+            follow_links: plan.follow_links,
+            retry_failed: plan.retry_failed,
+        };
+        let mut intake = Intake::new(rules).map_err(scan_error)?;
+        let (before, ready) = intake.first().map_err(scan_error)?;
+        tracing::info!("{}", display::found(&before));
+
+        let identity = TaskIdentity {
+            name: plan.task.description.name.clone(),
+            version: plan.task.description.version.clone(),
+            digest: plan.task.digest.clone(),
+        };
+        let run = RunStarted {
+            time: Timestamp::now(),
+            host: workspace.owner.host.clone(),
+            pid: workspace.owner.pid,
+            component: plan.task.path.display().to_string(),
+            version: identity.version.clone(),
+            digest: identity.digest.clone(),
+            input_dir: input_dir.display().to_string(),
+            input_ext: plan.pairing.input.to_string(),
+            output_ext: plan.pairing.output.to_string(),
+            done_before: before.done,
+            failed_before: before.failed,
+            aborted_before: before.aborted,
+            to_do: before.to_do,
+        };
+        let mut journal = workspace.journal()?;
+        journal.push(&Record::RunStarted(run.clone()));
+        let canonical_input = input_dir.canonicalize().map_err(scan_error)?;
+        let shared = Shared {
+            task: plan.task,
+            sandbox: plan.sandbox,
+            workspace,
+            pairing: plan.pairing,
+            canonical_input,
+            follow_links: plan.follow_links,
+            identity,
+        };
+        let now = Instant::now();
+        let dispatcher = Dispatcher {
+            begun,
+            mode: plan.mode,
+            scheduler: Scheduler::new(plan.mode, plan.concurrency + AHEAD),
+            executor: LocalExecutor::new(shared, plan.concurrency),
+            intake,
+            next_poll: now + watch.as_ref().map_or(HEARTBEAT, Watch::poll),
+            watch,
+            journal,
+            signals,
+            before,
+            run,
+            counts: Counts::default(),
+            bar: Bar::new(plan.bar, before.to_do),
+            next_beat: now + HEARTBEAT,
+            next_progress: now,
+            news: true,
+            host_failed: false,
+            teardown_failed: false,
+            ending: None,
+        };
+        Ok((dispatcher, ready))
+    }
+
+    async fn run(mut self, ready: Vec<FileId>) -> Exit {
+        self.flush_journal();
+        if self.mode != Mode::Once {
+            // A server shows at once whether its task works.
+            self.ensure_slots(1);
+        }
+        self.step(Event::Found(ready));
+        while self.ending.is_none() {
+            self.renew();
+            let wake = self.next_wake();
+            tokio::select! {
+                signal = self.signals.next() => self.signal(signal),
+                () = self.executor.wait() => {
+                    if self.reports() > BUSY_BATCH {
+                        tokio::time::sleep(BUSY_PAUSE).await;
+                    }
+                }
+                () = events(self.watch.as_ref()) => self.arrivals(),
+                () = tokio::time::sleep_until(wake.into()) => self.time_passed(),
+            }
+        }
+        self.finish().await
+    }
+
+    /// Tells the scheduler what happened, and does what it says.
+    fn step(&mut self, event: Event) {
+        let unsettled = self.intake.unsettled();
+        for action in self.scheduler.on(event, self.begun.elapsed(), unsettled) {
+            match action {
+                Action::HandOut(files) => {
+                    for id in files {
+                        let job = Job {
+                            id,
+                            name: self.intake.catalog.name(id).to_owned(),
+                            attempts_before: self.intake.attempts_before(id),
+                            link: self.intake.is_link(id),
+                        };
+                        self.executor.hand_out(job);
+                    }
+                    self.ensure_slots(self.scheduler.held());
+                }
+                Action::Drain => self.executor.drain(),
+                Action::End(ending) => self.ending = Some(ending),
+                Action::Abandon(signal) => {
+                    self.bar.finish();
+                    tracing::warn!(
+                        "Received signal {signal} again, leaving at once: files in flight are \
+                         still to do"
+                    );
+                    std::process::exit(i32::from(Exit::Signal(signal).code()));
+                }
+            }
+        }
+    }
+
+    fn ensure_slots(&mut self, files: usize) {
+        if let Err(error) = self.executor.ensure_slots(files) {
+            self.host_failed(&format!("failed to start a worker thread: {error}"));
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        tracing::warn!("Received signal {signal}, initiating shutdown");
+        self.step(Event::StopAsked(signal));
+    }
+
+    /// Takes in reports; returns how many.
+    fn reports(&mut self) -> usize {
+        let reports = self.executor.take_reports();
+        let number = reports.len();
+        for report in reports {
+            let event = match report {
+                Report::SetupWorked => Event::SetupWorked,
+                Report::SetupFailed(error) => {
+                    if self.ending.is_none() {
+                        tell_setup_failure(&error);
+                    }
+                    Event::SetupFailed
+                }
+                Report::HandedBack(id) => Event::HandedBack(id),
+                Report::Ended(ended) => {
+                    let id = ended.id;
+                    self.record(ended);
+                    Event::Ended(id)
+                }
+                Report::TeardownFailed(failure) => {
+                    self.teardown_failed = true;
+                    tell_failure("Task teardown failed", &failure);
+                    continue;
+                }
+                Report::HostFailed(reason) => {
+                    self.host_failed(&reason);
+                    continue;
+                }
+            };
+            self.step(event);
+        }
+        self.flush_journal();
+        number
+    }
+
+    fn record(&mut self, ended: Ended) {
+        let (state, outcome, exception_type, message) = match &ended.outcome {
+            Outcome::Done => (State::Done, AttemptOutcome::Done, None, None),
+            Outcome::Failed(f) => (
+                State::Failed,
+                AttemptOutcome::Failed,
+                Some(f.exception_type.clone()),
+                Some(shorten(&f.message)),
+            ),
+            Outcome::Aborted(reason) => {
+                (State::Aborted, AttemptOutcome::Aborted, None, Some(shorten(reason)))
+            }
+            Outcome::Vanished => {
+                // Should it come back, it is an input again.
+                self.intake.catalog.set_state(ended.id, State::New);
+                return;
+            }
+        };
+        match outcome {
+            AttemptOutcome::Done => self.counts.done += 1,
+            AttemptOutcome::Failed => self.counts.failed += 1,
+            AttemptOutcome::Aborted => self.counts.aborted += 1,
+        }
+        self.intake.catalog.set_state(ended.id, state);
+        self.journal.push(&Record::Attempt(Attempt {
+            time: Timestamp::now(),
+            file: shown(self.intake.catalog.name(ended.id)),
+            attempt: ended.attempt,
+            outcome,
+            duration_ms: (ended.duration.as_secs_f64() * 1e6).round() / 1e3,
+            instance: ended.slot,
+            exception_type,
+            message,
+        }));
+        self.news = true;
+    }
+
+    fn arrivals(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        let arrivals = watch.take();
+        let ready = self.intake.arrived(arrivals.files);
+        self.step(Event::Found(ready));
+        if arrivals.lost {
+            tracing::debug!("events were lost: listing the input directory");
+            self.list(true);
+        }
+    }
+
+    fn list(&mut self, force: bool) {
+        match self.intake.again(force) {
+            Ok(ready) => self.step(Event::Found(ready)),
+            Err(error) => {
+                let dir = &self.run.input_dir;
+                self.host_failed(&format!("failed to list `{dir}`: {error}"));
+            }
+        }
+    }
+
+    fn time_passed(&mut self) {
+        let now = Instant::now();
+        if self.intake.next_due().is_some_and(|due| due <= now) {
+            let ready = self.intake.settled();
+            self.step(Event::Found(ready));
+        }
+        if let Some(watch) = &self.watch
+            && self.next_poll <= now
+        {
+            let poll = watch.poll();
+            self.list(false);
+            self.next_poll = Instant::now() + poll.max(self.intake.pause());
+        }
+        self.step(Event::Tick);
+    }
+
+    /// Renews what other processes and people see of the run, when it is time.
+    fn renew(&mut self) {
+        let now = Instant::now();
+        if self.next_beat <= now {
+            self.next_beat = now + HEARTBEAT;
+            if let Err(error) = self.executor.shared().workspace.beat() {
+                tracing::debug!("failed to renew the heartbeat: {error}");
+            }
+        }
+        if self.bar.is_shown() {
+            let waiting = self.left() - self.executor.in_flight().len().min(self.left());
+            self.bar.update(&self.counts, waiting, &self.executor.in_flight());
+        }
+        if self.next_progress <= now && (self.news || self.scheduler.held() > 0) {
+            self.next_progress = now + PROGRESS_INTERVAL;
+            self.write_progress(None);
+        }
+    }
+
+    fn write_progress(&mut self, exit: Option<Exit>) {
+        self.news = false;
+        let time = Timestamp::now();
+        let in_flight = self.executor.in_flight();
+        let progress = Progress {
+            run: self.run.clone(),
+            time,
+            ended: exit.map(|exit| crate::workspace::progress_file::Ended {
+                time,
+                exit_code: exit.code(),
+            }),
+            counts: self.counts,
+            waiting: self.left().saturating_sub(in_flight.len()),
+            in_flight,
+        };
+        // It informs people only; the disk that is full is told of elsewhere.
+        if let Err(error) = progress.write(&self.executor.shared().workspace.layout.progress()) {
+            tracing::debug!("failed to write how far the run is: {error}");
+        }
+    }
+
+    /// Inputs known whose outcome is not.
+    fn left(&self) -> usize {
+        self.scheduler.waiting() + self.scheduler.held() + self.intake.unsettled()
+    }
+
+    fn next_wake(&self) -> Instant {
+        let busy = self.scheduler.held() > 0;
+        [
+            Some(self.next_beat),
+            self.watch.as_ref().map(|_| self.next_poll),
+            self.intake.next_due(),
+            self.scheduler.idle_deadline().map(|deadline| self.begun + deadline),
+            (self.news || busy).then_some(self.next_progress),
+            (self.bar.is_shown() && busy).then(|| Instant::now() + display::REDRAW),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .expect("the heartbeat always comes")
+    }
+
+    fn flush_journal(&mut self) {
+        if let Err(error) = self.journal.flush() {
+            let path = self.executor.shared().workspace.layout.journal();
+            self.host_failed(&format!("failed to write `{}`: {error}", path.display()));
+        }
+    }
+
+    fn host_failed(&mut self, reason: &str) {
+        // A full disk fails every file in flight: once is enough.
+        if !std::mem::replace(&mut self.host_failed, true) {
+            tracing::error!("{reason}");
+        }
+        self.step(Event::HostFailed);
+    }
+
+    /// Tears the instances down and closes the books.
+    async fn finish(mut self) -> Exit {
+        tracing::info!("Shutting down task");
+        let mut ended = std::pin::pin!(self.executor.ended());
+        loop {
+            tokio::select! {
+                () = &mut ended => break,
+                signal = self.signals.next() => self.signal(signal),
+            }
+        }
+        self.reports();
+        self.bar.finish();
+        let exit = match self.ending {
+            Some(Ending::SetupFailed) => Exit::SetupFailed,
+            Some(Ending::Signal(signal)) => Exit::Signal(signal),
+            _ if self.host_failed => Exit::HostFailed,
+            _ if self.counts.failed + self.before.failed > 0 || self.teardown_failed => {
+                Exit::SomeFailed
+            }
+            _ => Exit::Done,
+        };
+        let end = Record::RunEnded { time: Timestamp::now(), exit_code: exit.code() };
+        self.journal.push(&end);
+        self.flush_journal();
+        self.write_progress(Some(exit));
+        let left = self.left();
+        tracing::info!(
+            "{}",
+            display::summary(&self.before, &self.counts, left, self.begun.elapsed())
+        );
+        tracing::info!("Task shutdown complete");
+        exit
+    }
+}
+
+async fn events(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell_setup_failure(error: &SetupError) {
+    match error {
+        SetupError::Task(failure) => tell_failure("Task setup failed", failure),
+        SetupError::Host(reason) => tracing::error!("Task setup failed: {reason}"),
+    }
+}
+
+fn tell_failure(what: &str, failure: &Failure) {
+    tracing::error!("{what}: {}: {}", failure.exception_type, failure.message);
+    for line in failure.traceback.lines().chain(failure.stderr.lines()) {
+        tracing::error!("    {line}");
+    }
+}

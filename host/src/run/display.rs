@@ -1,0 +1,100 @@
+//! What a person sees of a run, beside the log: the bar and the summary.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::log;
+use crate::text::count;
+use crate::workspace::intake::Before;
+use crate::workspace::progress_file::{Counts, InFlight};
+
+/// How often the bar is drawn at most.
+pub const REDRAW: Duration = Duration::from_millis(200);
+
+/// The progress bar, or nothing.
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// A bar over this many files, if wanted.
+    pub fn new(wanted: bool, files: usize) -> Self {
+        Bar(wanted.then(|| {
+            let bar = ProgressBar::with_draw_target(
+                Some(files as u64),
+                ProgressDrawTarget::stderr_with_hz(5),
+            );
+            let style = "{bar:30} {pos}/{len} {per_sec}, {eta} left{msg}";
+            bar.set_style(ProgressStyle::with_template(style).expect("the template is sound"));
+            log::show_above(bar.clone());
+            bar
+        }))
+    }
+
+    /// Whether there is one.
+    pub fn is_shown(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Shows how far the run is.
+    pub fn update(&self, counts: &Counts, waiting: usize, in_flight: &[InFlight]) {
+        let Some(bar) = &self.0 else { return };
+        let ended = counts.total();
+        bar.set_length((ended + waiting + in_flight.len()).max(ended) as u64);
+        bar.set_position(ended as u64);
+        let mut message = String::new();
+        if counts.failed > 0 {
+            message = format!(", {} failed", counts.failed);
+        }
+        if let Some(oldest) = in_flight.first() {
+            let file: String = oldest.file.chars().take(40).collect();
+            message.push_str(&match oldest.fraction {
+                Some(fraction) => format!(" | {file} {:.0} %", fraction * 100.0),
+                None => format!(" | {file}"),
+            });
+        }
+        bar.set_message(message);
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What a run finds: `200 files: 120 done before, 3 failed before, 77 to do`.
+pub fn found(before: &Before) -> String {
+    let total = before.done + before.failed + before.aborted + before.to_do;
+    let mut parts = vec![format!("{} done before", before.done)];
+    if before.failed > 0 {
+        let hint = " (--retry-failed runs them again)";
+        parts.push(format!("{} failed before{hint}", before.failed));
+    } else {
+        parts.push("0 failed before".into());
+    }
+    if before.aborted > 0 {
+        parts.push(format!("{} aborted before", before.aborted));
+    }
+    let again = match before.retried {
+        0 => String::new(),
+        n => format!(" ({n} of them failed before)"),
+    };
+    format!("{}: {}, {} to do{again}", count(total, "file"), parts.join(", "), before.to_do)
+}
+
+/// What a run did: `75 done, 2 failed in 1.2s (64.2 files/s)`.
+pub fn summary(before: &Before, counts: &Counts, left: usize, elapsed: Duration) -> String {
+    let mut parts = vec![format!("{} done", counts.done), format!("{} failed", counts.failed)];
+    if counts.aborted > 0 {
+        parts.push(format!("{} aborted", counts.aborted));
+    }
+    parts.push(format!("{} skipped", before.done + before.failed + before.aborted));
+    if left > 0 {
+        parts.push(format!("{left} still to do"));
+    }
+    let seconds = elapsed.as_secs_f64();
+    let rate = counts.total() as f64 / seconds.max(1e-9);
+    format!("{} in {seconds:.2} s ({rate:.1} files/s)", parts.join(", "))
+}
+

@@ -1,0 +1,68 @@
+//! A run: finds files, hands them out, records what comes of them.
+//!
+//! One dispatcher talks to everything outside in one loop, and asks the
+//! scheduler what to do about it.
+
+pub mod display;
+mod dispatch;
+pub mod plan;
+mod signals;
+
+use std::io;
+
+pub use self::dispatch::execute;
+pub use self::plan::Plan;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is done, and no file failed.
+    Done,
+    /// All is done, and some files failed.
+    SomeFailed,
+    /// `setup` failed.
+    SetupFailed,
+    /// The host failed.
+    HostFailed,
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::HostFailed => 1,
+            Exit::SomeFailed => 3,
+            Exit::SetupFailed => 4,
+            Exit::Signal(signal) => 128 + signal as u8,
+        }
+    }
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The workspace could not be had.
+    #[error(transparent)]
+    Workspace(#[from] crate::workspace::Error),
+    /// A directory could not be listed.
+    #[error("failed to list `{}` or `{}`: {source}", input.display(), output.display())]
+    Scan {
+        /// The input directory.
+        input: std::path::PathBuf,
+        /// The output directory.
+        output: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process could not be set up.
+    #[error("failed to {action}: {source}")]
+    Process {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
