@@ -8,7 +8,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-//pub mod cli;
+pub mod cli;
 pub mod engine;
 pub mod executor;
 pub mod log;

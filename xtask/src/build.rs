@@ -59,7 +59,7 @@ pub enum Missing {
 
 /// The host, optimised: `target/release/tigerflow-host`.
 pub fn host() -> Result<()> {
-    step("host (optimised; the first time takes minutes)", || {
+    step("host", || {
         let mut cargo = process::cargo();
         process::cargo_quietly(cargo.args(["build", "--release", "--package", "tigerflow-host"]))?;
         Ok(((), repo::shown(&repo::host_binary())))
@@ -126,7 +126,7 @@ fn scripted_plugins() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Runs a plugin's `build.sh OUTPUT.wasm`: with `ZIG` set to zig, and the guests' Rust on PATH.
+/// Runs a plugin's `build.sh`, whose last line is the component's path. The guests' Rust and zig are on its PATH.
 fn scripted_plugin(toolchain: &Toolchain, folder: &Path, missing: Missing) -> Result<()> {
     let name =
         folder.file_name().expect("a folder in plugins/ has a name").to_string_lossy().into_owned();
@@ -136,15 +136,17 @@ fn scripted_plugin(toolchain: &Toolchain, folder: &Path, missing: Missing) -> Re
         ));
         return Ok(());
     }
-    let zig = setup::zig()?;
+    setup::zig()?;
     step(&format!("plugin {name}"), || {
-        let built = repo::guest_target().join(format!("{name}.wasm"));
-        fs::create_dir_all(repo::guest_target()).context("could not create target/guests")?;
-        let mut script = toolchain.command("bash");
-        script.current_dir(folder).arg("build.sh").arg(&built).env("ZIG", zig);
-        process::cargo_quietly(&mut script)?;
-        let changed =
-            repo::copy_if_changed(&built, &repo::components().join(format!("{name}.wasm")))?;
+        let mut script = toolchain.command("sh");
+        // A `ZIG` of the user's would be another version than the one that was tried.
+        script.current_dir(folder).arg("build.sh").env_remove("ZIG");
+        let printed = process::cargo_quietly(&mut script)?;
+        let Some(built) = printed.lines().last().filter(|line| line.ends_with(".wasm")) else {
+            bail!("plugins/{name}/build.sh did not print the path of a component as its last line");
+        };
+        let place = repo::components().join(format!("{name}.wasm"));
+        let changed = repo::copy_if_changed(Path::new(built), &place)?;
         Ok(((), if changed { "built" } else { "up to date" }.to_owned()))
     })
 }

@@ -14,8 +14,6 @@ use crate::{
 const TEXTS: &str = "plugins/count-words/samples";
 const OUTPUT: &str = "target/demo";
 const COMPONENT: &str = "target/components/count-words.wasm";
-/// Wider tables than a terminal help nobody.
-const MOST_COLUMNS: usize = 6;
 
 /// `cargo xtask demo`
 pub fn command(arguments: &[String]) -> Result<()> {
@@ -47,6 +45,11 @@ pub fn command(arguments: &[String]) -> Result<()> {
         "--output-ext",
         ".json",
         "--once",
+        // Parameters of this task: without a least length, every text's list is `the`, `and`, `of`.
+        "--top",
+        "5",
+        "--min-length",
+        "5",
     ];
     let program = repo::shown(&repo::host_binary());
     note(&format!("$ {program} {}\n", run.join(" ")));
@@ -58,11 +61,20 @@ pub fn command(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A table of what all results have in common: their top-level numbers.
+/// The numbers shown of each result, with their headings.
+const COLUMNS: [(&str, &str); 4] = [
+    ("lines", "lines"),
+    ("words", "words"),
+    ("unique_words", "different"),
+    ("average_word_length", "length"),
+];
+/// How many of a text's most frequent words are shown.
+const TOP_WORDS: usize = 4;
+
+/// One line a text.
 fn print_table() -> Result<()> {
-    let files = repo::files_with_extension(&repo::path(OUTPUT), "json")?;
     let mut rows: Vec<(String, Value)> = vec![];
-    for file in files {
+    for file in repo::files_with_extension(&repo::path(OUTPUT), "json")? {
         let text = fs::read_to_string(&file)
             .with_context(|| format!("could not read {}", repo::shown(&file)))?;
         let result = serde_json::from_str(&text).with_context(|| {
@@ -70,34 +82,34 @@ fn print_table() -> Result<()> {
         })?;
         rows.push((file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), result));
     }
-    let Some((_, first)) = rows.first() else { bail!("no result was written to {OUTPUT}") };
-    let columns: Vec<String> = first
-        .as_object()
-        .map(|object| {
-            object
-                .iter()
-                .filter(|(_, value)| value.is_number())
-                .map(|(key, _)| key.clone())
-                .collect()
-        })
-        .unwrap_or_default();
-    let columns = &columns[..columns.len().min(MOST_COLUMNS)];
-
-    let name_width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let widths: Vec<usize> = columns.iter().map(|column| column.len().max(8)).collect();
-    print!("\n   {:name_width$}", "text");
-    for (column, width) in columns.iter().zip(&widths) {
-        print!("  {column:>width$}");
+    if rows.is_empty() {
+        bail!("no result was written to {OUTPUT}");
     }
-    println!();
+    let name_width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    print!("\n   {:name_width$}", "text");
+    for (_, title) in COLUMNS {
+        print!("  {title:>9}");
+    }
+    println!("  most frequent words of 5 letters or more");
     for (name, result) in &rows {
         print!("   {name:name_width$}");
-        for (column, width) in columns.iter().zip(&widths) {
-            print!("  {:>width$}", number(&result[column]));
+        for (key, _) in COLUMNS {
+            print!("  {:>9}", number(&result[key]));
         }
-        println!();
+        println!("  {}", top_words(&result["top_words"]));
     }
     Ok(())
+}
+
+/// `love 192, beauty 77`
+fn top_words(list: &Value) -> String {
+    let words = list.as_array().into_iter().flatten().take(TOP_WORDS);
+    let shown: Vec<String> = words
+        .map(|entry| {
+            format!("{} {}", entry["word"].as_str().unwrap_or("-"), number(&entry["count"]))
+        })
+        .collect();
+    shown.join(", ")
 }
 
 /// A number as short as it can be read.

@@ -179,7 +179,11 @@ pub fn cargo_quietly(command: &mut Command) -> Result<String> {
                 if progress.0.elapsed() > HEARTBEAT {
                     progress.0 = Instant::now();
                     end_line();
-                    eprintln!("     {} s, {} crates so far", start.elapsed().as_secs(), progress.1);
+                    eprintln!(
+                        "     {} s, {} crates compiled so far",
+                        start.elapsed().as_secs(),
+                        progress.1
+                    );
                 }
             }
         });

@@ -62,8 +62,8 @@ fn link(name: &str, program: &Path) -> Result<()> {
         .with_context(|| format!("could not create {}", place.display()))
 }
 
-/// zig, as a C compiler for WebAssembly. Returns its path.
-pub fn zig() -> Result<PathBuf> {
+/// zig, as a C compiler for WebAssembly: `.tools/bin/zig`.
+pub fn zig() -> Result<()> {
     step("zig (a C compiler for WebAssembly)", || {
         let (folder, place) = venv("zig", &[ZIGLANG])?;
         let libraries = folder.join("lib");
@@ -75,7 +75,7 @@ pub fn zig() -> Result<PathBuf> {
             bail!("the package {ZIGLANG} holds no program `zig`; remove .tools/zig and try again");
         };
         link("zig", &program)?;
-        Ok((repo::tools().join("bin/zig"), place))
+        Ok(((), place))
     })
 }
 

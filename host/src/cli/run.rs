@@ -1,0 +1,452 @@
+//! `run`: from arguments to a plan.
+//!
+//! A task's parameters are options too, and only the task knows them. So the
+//! command line is read twice: once to find the component, and once, with the
+//! task's parameters added, in earnest.
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgMatches, Args, Command, ValueEnum};
+
+use super::{LogArgs, Usage, parameters, values};
+use crate::engine::description::{Capability, Description, Grant};
+use crate::engine::{Directory, Environment, LoadError, Sandbox, Task};
+use crate::run::plan::{self, Plan};
+use crate::schedule::Mode;
+use crate::workspace::names::{Extension, Pairing};
+use crate::{log, run};
+
+/// Options whose default a task may choose.
+const TASK_DEFAULTS: [&str; 6] =
+    ["timeout", "setup-timeout", "memory-limit", "output-limit", "settle", "concurrency-limit"];
+
+/// Most files in flight. Each takes an instance.
+const CONCURRENCY_LIMIT: u32 = 10_000;
+
+/// Turn every input file into one output file
+///
+/// Runs the task on every file of --input-dir whose name ends in --input-ext.
+/// What the task makes of NAME.txt appears as NAME.json in --output-dir, whole
+/// or not at all; where it fails, NAME.err there says why. Files that have
+/// either are not run again. It goes on serving, and takes files as they
+/// arrive, until it is told to stop (Ctrl-C): see --once and --idle-timeout.
+///
+/// The task reads the input directory and writes its own output. It reaches
+/// nothing else: no other file, no environment variable, no network, unless
+/// granted.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "tigerflow-host run TASK.wasm --input-dir DIR --input-ext .EXT \
+                      --output-dir DIR --output-ext .EXT [OPTIONS] [--PARAMETER VALUE]…",
+    after_help = "A task's own parameters are options too: `tigerflow-host run TASK.wasm --help` \
+                  lists them.\nExit codes: 0 all done · 3 some files failed · 4 `setup` failed · \
+                  1 the host failed · 2 bad usage · 128+n signal n."
+)]
+pub struct RunArgs {
+    /// The component, or a file made by `tigerflow-host compile`
+    #[arg(value_name = "TASK.wasm")]
+    component: PathBuf,
+
+    /// Directory of the input files
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    input_dir: PathBuf,
+    /// What the names of input files end in: `.txt`, `.tar.gz`
+    #[arg(long, value_name = ".EXT", help_heading = "Files")]
+    input_ext: Extension,
+    /// Directory for the output files; made if only its last part is missing
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    output_dir: PathBuf,
+    /// What the names of output files end in
+    #[arg(long, value_name = ".EXT", help_heading = "Files")]
+    output_ext: Extension,
+    /// Run files again that have an `.err`
+    #[arg(long, help_heading = "Files")]
+    retry_failed: bool,
+    /// Read inputs that are symbolic links out of the input directory. The task
+    /// reads the file itself, and nothing beside it
+    #[arg(long, help_heading = "Files")]
+    follow_links: bool,
+    /// Take a new file when it has been unchanged for so long; one that its
+    /// writer closed or moved into place is taken at once where the system
+    /// tells [default: 1s; 0 with --once]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Files")]
+    settle: Option<Duration>,
+    /// How often to look for new files where the system does not tell of them
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, default_value = "3s", help_heading = "Files")]
+    poll_interval: Duration,
+
+    /// How many files are in flight at once [default: the number of cores; never
+    /// more than the task allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_LIMIT)), help_heading = "Run")]
+    concurrency_limit: Option<u32>,
+    /// Name of the workspace, in OUTPUT_DIR/.tigerflow [default: the task's name]
+    #[arg(long, value_name = "NAME", value_parser = values::task_name, help_heading = "Run")]
+    task_name: Option<String>,
+    /// End when the files that are there now are done
+    #[arg(long, conflicts_with = "idle_timeout", help_heading = "Run")]
+    once: bool,
+    /// End when there was nothing to do for so long
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Run")]
+    idle_timeout: Option<Duration>,
+    /// A task's parameter by name, like --NAME VALUE
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = values::named, help_heading = "Run")]
+    params: Vec<(String, String)>,
+    /// Show a progress bar instead of a line for each file that goes well
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Log")]
+    progress: ProgressBar,
+
+    /// Stop an attempt that takes longer [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, help_heading = "Limits")]
+    timeout: Option<Duration>,
+    /// Stop a `setup` that takes longer [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, help_heading = "Limits")]
+    setup_timeout: Option<Duration>,
+    /// Most memory of each instance; there are as many as files in flight
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1G", help_heading = "Limits")]
+    memory_limit: u64,
+    /// Most bytes that an attempt may write
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64G", help_heading = "Limits")]
+    output_limit: u64,
+
+    /// Let the task reach a directory, read-only or (`:rw`) for writing
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", value_parser = values::directory, help_heading = "Grants")]
+    directories: Vec<Directory>,
+    /// Let the task see an environment variable. Prefer NAME alone: a value on
+    /// the command line shows in the list of processes
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable, help_heading = "Grants")]
+    variables: Vec<values::Variable>,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// When to show a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProgressBar {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// The command line with the task's parameters in it.
+pub struct Prepared {
+    /// To parse the arguments with.
+    pub command: Command,
+    task: Task,
+}
+
+/// If this is a `run` with a component, loads that and adds what it tells of
+/// itself to the command line.
+pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Option<Prepared>> {
+    let Some(run) = command.find_subcommand("run") else { return Ok(None) };
+    let is_run = arguments.get(1).is_some_and(|first| first == "run");
+    let Some(path) = is_run.then(|| component(run, &arguments[2..])).flatten() else {
+        return Ok(None);
+    };
+    let given = |option: &str| arguments.iter().any(|a| has_name(a, option));
+    let limited = given("--timeout") || given("--setup-timeout");
+    let mut task = Task::load(Path::new(path), limited)?;
+    let defaults = &task.description.option_defaults;
+    // A task that limits itself needs code that can be stopped.
+    if !task.interruptible && defaults.iter().any(|(option, _)| option.ends_with("timeout")) {
+        task = Task::load(Path::new(path), true)?;
+    }
+    let mut run = parameters::add(run.clone(), &task.description)?;
+    for (option, value) in task.description.option_defaults.clone() {
+        run = set_default(run, &option, value)
+            .map_err(|problem| LoadError::Describe { path: path.into(), problem })?;
+    }
+    let description = &task.description;
+    run = run.about(format!("{} {}: {}", description.name, description.version, description.summary));
+    let command = command.clone().mut_subcommand("run", |_| run.clone());
+    Ok(Some(Prepared { command, task }))
+}
+
+/// The component among the arguments after `run`: the first that is no option
+/// and no option's value. Parameters of the task come after it, as nobody knows
+/// yet which of them take a value.
+fn component<'a>(run: &Command, arguments: &'a [OsString]) -> Option<&'a OsStr> {
+    let takes_value = |name: &str| {
+        run.get_arguments().any(|a| {
+            let long = a.get_long().is_some_and(|l| name == format!("--{l}"));
+            long && a.get_action().takes_values()
+        })
+    };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--") => return arguments.next().map(OsString::as_os_str),
+            Some(text) if text.starts_with('-') && text.len() > 1 => {
+                if takes_value(text) {
+                    arguments.next();
+                }
+            }
+            _ => return Some(argument),
+        }
+    }
+    None
+}
+
+fn has_name(argument: &OsStr, option: &str) -> bool {
+    let text = argument.to_string_lossy();
+    text.split_once('=').map_or(&*text, |(name, _)| name) == option
+}
+
+fn set_default(run: Command, option: &str, value: String) -> Result<Command, String> {
+    if !TASK_DEFAULTS.contains(&option) {
+        return Err(format!(
+            "it has a default for the option `{option}`, and this version of tigerflow-host takes \
+             one for {} only",
+            TASK_DEFAULTS.join(", ")
+        ));
+    }
+    let id = option.replace('-', "_");
+    let arg = run.get_arguments().find(|a| a.get_id() == id.as_str()).cloned();
+    let arg = arg.ok_or_else(|| format!("no option `{option}`"))?;
+    Command::new("default")
+        .no_binary_name(true)
+        .arg(arg)
+        .try_get_matches_from([format!("--{option}"), value.clone()])
+        .map_err(|_| format!("its default `{value}` for the option `{option}` is malformed"))?;
+    Ok(run.mut_arg(id, |arg| arg.default_value(value)))
+}
+
+/// Runs the task.
+pub fn run(
+    args: RunArgs,
+    matches: &ArgMatches,
+    prepared: Prepared,
+    arguments: &[OsString],
+) -> anyhow::Result<u8> {
+    let bar = match args.progress {
+        ProgressBar::Always => true,
+        ProgressBar::Never => false,
+        ProgressBar::Auto => {
+            let for_people = args.log.quiet == 0 && args.log.log_format == log::Format::Text;
+            for_people && std::io::stderr().is_terminal()
+        }
+    };
+    log::init(args.log.log_format, args.log.level(), !bar || args.log.verbose > 0);
+    let plan = plan(args, matches, prepared.task, bar, arguments)?;
+    Ok(run::execute(plan)?.code())
+}
+
+/// Makes every check there is to make before a file is touched.
+fn plan(
+    args: RunArgs,
+    matches: &ArgMatches,
+    task: Task,
+    bar: bool,
+    command_line: &[OsString],
+) -> anyhow::Result<Plan> {
+    let arguments = parameters::resolve(&task.description, matches, &args.params)?;
+    let pairing = Pairing { input: args.input_ext, output: args.output_ext };
+    plan::check_input_dir(&args.input_dir)?;
+    check_grants(&task.description, &args.directories, &args.variables, command_line)?;
+    check_directories(&args.directories)?;
+    plan::check_output_dir(&args.output_dir)?;
+    plan::check_pairing(&args.input_dir, &args.output_dir, &pairing)?;
+    for directory in args.directories.iter().filter(|d| d.writable) {
+        if plan::opens_workspace(&directory.host_path, &args.output_dir)? {
+            return Err(Usage(format!(
+                "--dir `{}` would let the task write in the host's own workspace, which lies in \
+                 --output-dir: grant a directory that does not hold it",
+                directory.host_path.display()
+            ))
+            .into());
+        }
+    }
+    let mode = match args.idle_timeout {
+        _ if args.once => Mode::Once,
+        Some(limit) => Mode::Idle(limit),
+        None => Mode::Serve,
+    };
+    let settle = match args.settle {
+        // A task's own default is for servers, too.
+        Some(settle) if !args.once => settle,
+        Some(settle) if is_given(matches, "settle") => settle,
+        _ if args.once => Duration::ZERO,
+        _ => Duration::from_secs(1),
+    };
+    let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
+    Ok(Plan {
+        sandbox: Sandbox {
+            input_dir: args.input_dir,
+            directories: args.directories,
+            environment: Environment(
+                args.variables.into_iter().map(|v| (v.name, v.value)).collect(),
+            ),
+            memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
+            output_limit: args.output_limit,
+            timeout: args.timeout,
+            setup_timeout: args.setup_timeout,
+            arguments,
+        },
+        output_dir: args.output_dir,
+        pairing,
+        task_name,
+        concurrency: concurrency(args.concurrency_limit, &task.description),
+        mode,
+        settle,
+        poll: args.poll_interval,
+        retry_failed: args.retry_failed,
+        follow_links: args.follow_links,
+        bar,
+        task,
+    })
+}
+
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+}
+
+/// How many files are in flight: what the user asks for, within what the task
+/// allows.
+fn concurrency(asked: Option<u32>, description: &Description) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = asked.map_or(cores, |n| n as usize);
+    match description.max_concurrency {
+        Some(most) if (most as usize) < wanted => {
+            if asked.is_some() {
+                tracing::info!(
+                    "The task takes {} at a time at most: --concurrency-limit {wanted} is lowered",
+                    crate::text::count(most as usize, "file")
+                );
+            }
+            most as usize
+        }
+        _ => wanted,
+    }
+}
+
+fn check_directories(directories: &[Directory]) -> Result<(), Usage> {
+    for (i, directory) in directories.iter().enumerate() {
+        let path = &directory.host_path;
+        if let Err(error) = std::fs::read_dir(path) {
+            return Err(Usage(format!("--dir `{}` cannot be opened: {error}", path.display())));
+        }
+        if directories[..i].iter().any(|d| d.guest_path == directory.guest_path) {
+            let guest = &directory.guest_path;
+            return Err(Usage(format!("two --dir grants have the same guest path `{guest}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Says all at once what the task needs and was not given, with the command
+/// line that would work.
+fn check_grants(
+    description: &Description,
+    directories: &[Directory],
+    variables: &[values::Variable],
+    command_line: &[OsString],
+) -> Result<(), Usage> {
+    let is_given = |grant: &Grant| match &grant.capability {
+        Capability::Directory { guest_path, writable } => directories
+            .iter()
+            .any(|d| d.guest_path == guest_path.trim_end_matches('/') && (d.writable || !writable)),
+        Capability::Environment { name } => variables.iter().any(|v| v.name == *name),
+        Capability::Host { .. } => false,
+    };
+    let missing: Vec<&Grant> =
+        description.grants.iter().filter(|g| g.required && !is_given(g)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut message = format!("the task {} needs more than was granted:", description.name);
+    for grant in &missing {
+        message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
+        if matches!(grant.capability, Capability::Host { .. }) {
+            message.push_str(" (this version of tigerflow-host cannot grant the network yet)");
+        }
+    }
+    message.push_str("\nThis command line grants it:\n  ");
+    for argument in without_secrets(command_line) {
+        message.push_str(&quote(&argument));
+        message.push(' ');
+    }
+    let options: Vec<String> = missing.iter().map(|grant| grant.option()).collect();
+    message.push_str(&options.join(" "));
+    if missing.iter().any(|g| matches!(g.capability, Capability::Directory { .. })) {
+        message.push_str("\nwith a directory of yours in place of HOST_DIR");
+    }
+    Err(Usage(message))
+}
+
+/// The command line less the values of environment variables.
+fn without_secrets(command_line: &[OsString]) -> Vec<String> {
+    let name_only = |variable: &str| match variable.split_once('=') {
+        Some((name, _)) => format!("{name}=…"),
+        None => variable.into(),
+    };
+    let mut is_variable = false;
+    let mut shown = Vec::with_capacity(command_line.len());
+    for argument in command_line {
+        let text = argument.to_string_lossy();
+        shown.push(match text.strip_prefix("--env=") {
+            Some(variable) => format!("--env={}", name_only(variable)),
+            None if is_variable => name_only(&text),
+            None => text.clone().into_owned(),
+        });
+        is_variable = text == "--env";
+    }
+    shown
+}
+
+/// An argument as a shell takes it.
+fn quote(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.into()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_component_is_found_among_options() {
+        let command = super::super::Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let find = |line: &str| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            component(run, &arguments).map(|c| c.to_string_lossy().into_owned())
+        };
+        assert_eq!(find("t.wasm --once").as_deref(), Some("t.wasm"));
+        assert_eq!(find("--once --input-dir in t.wasm").as_deref(), Some("t.wasm"));
+        assert_eq!(find("--input-dir=in -v t.wasm --greeting Hi").as_deref(), Some("t.wasm"));
+        assert_eq!(find("--once -- -t.wasm").as_deref(), Some("-t.wasm"));
+        assert_eq!(find("--help"), None);
+    }
+
+    #[test]
+    fn values_of_variables_are_not_repeated() {
+        let line = ["run", "--env", "KEY=secret", "--env=B=secret", "--env", "C", "x=y"];
+        let line: Vec<OsString> = line.into_iter().map(OsString::from).collect();
+        assert_eq!(
+            without_secrets(&line),
+            ["run", "--env", "KEY=…", "--env=B=…", "--env", "C", "x=y"]
+        );
+    }
+
+    #[test]
+    fn arguments_are_quoted_for_a_shell() {
+        assert_eq!(quote("--dir"), "--dir");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+}

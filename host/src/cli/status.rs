@@ -1,0 +1,335 @@
+//! `status`: how far a run is, or was, from what it wrote.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{LogArgs, Usage};
+use crate::log::{self, local_time};
+use crate::text::count;
+use crate::workspace::Layout;
+use crate::workspace::journal::{self, Attempt, AttemptOutcome, Record, RunStarted};
+use crate::workspace::lock;
+use crate::workspace::progress_file::{Counts, Ended, InFlight, Progress};
+
+/// Show how far a run is, or was
+///
+/// Reads what the run records in OUTPUT_DIR/.tigerflow, while it runs and after.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's --output-dir
+    #[arg(value_name = "OUTPUT_DIR")]
+    output_dir: PathBuf,
+    /// The task, where several have worked in the directory
+    #[arg(long, value_name = "NAME")]
+    task_name: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// How many failures are shown, the latest ones.
+const FAILURES_SHOWN: usize = 10;
+
+/// How many kinds of failure are told apart; their names come from the task.
+const KINDS: usize = 100;
+
+#[derive(Serialize)]
+struct Report {
+    task: String,
+    state: State,
+    run: RunStarted,
+    counts: Counts,
+    /// Outcomes of all runs together.
+    total: Total,
+    waiting: usize,
+    in_flight: Vec<InFlight>,
+    ended: Option<Ended>,
+    /// Since the run began, until it ended or now.
+    seconds: f64,
+    files_per_second: f64,
+    timings: Option<Timings>,
+    failures_by_type: BTreeMap<String, usize>,
+    latest_failures: Vec<Attempt>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Running,
+    Ended,
+    /// It left without a word: killed, or its machine went down.
+    Died,
+}
+
+#[derive(Serialize)]
+struct Total {
+    done: usize,
+    failed: usize,
+    aborted: usize,
+}
+
+/// How long attempts of this run took, in milliseconds.
+#[derive(Serialize)]
+struct Timings {
+    median: f64,
+    percentile_95: f64,
+    longest: f64,
+    longest_file: String,
+}
+
+pub fn status(args: &StatusArgs) -> anyhow::Result<u8> {
+    log::init(args.log.log_format, args.log.level(), true);
+    let workspaces: Vec<(String, Layout)> = Layout::all(&args.output_dir)
+        .map_err(|_| Usage(nothing_in(&args.output_dir)))?
+        .into_iter()
+        .filter(|(name, _)| args.task_name.as_ref().is_none_or(|wanted| wanted == name))
+        .collect();
+    let mut reports = Vec::new();
+    for (task, layout) in workspaces {
+        reports.extend(report(task, &layout)?);
+    }
+    if reports.is_empty() {
+        return Err(Usage(nothing_in(&args.output_dir)).into());
+    }
+    if args.json {
+        super::print(&(serde_json::to_string_pretty(&reports)? + "\n"));
+    } else {
+        let texts: Vec<String> = reports.iter().map(text).collect();
+        super::print(&texts.join("\n"));
+    }
+    Ok(0)
+}
+
+fn nothing_in(output_dir: &Path) -> String {
+    format!("no run is recorded in `{}`: is it the --output-dir of one?", output_dir.display())
+}
+
+fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
+    let path = layout.journal();
+    let records = match journal::read(&path) {
+        Ok(records) => records,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read `{}`", path.display()))?,
+    };
+    let mut summary = Summary::default();
+    for record in records {
+        summary.add(record.with_context(|| format!("failed to read `{}`", path.display()))?);
+    }
+    let Some(run) = summary.run else { return Ok(None) };
+    let progress = Progress::read(&layout.progress()).ok().filter(|p| p.run == run);
+    let state = match (lock::holder(&layout.lock()), summary.ended) {
+        (Some(_), _) => State::Running,
+        (None, Some(_)) => State::Ended,
+        (None, None) => State::Died,
+    };
+    let (waiting, in_flight) = match (&progress, state) {
+        (Some(p), State::Running) => (p.waiting, p.in_flight.clone()),
+        (Some(p), _) => (p.waiting + p.in_flight.len(), Vec::new()),
+        (None, _) => (run.to_do.saturating_sub(summary.counts.total()), Vec::new()),
+    };
+    let until = match state {
+        State::Running => Timestamp::now(),
+        _ => summary.ended.map_or(summary.last, |ended| ended.time),
+    };
+    let seconds = until.duration_since(run.time).as_secs_f64().max(0.0);
+    let counts = summary.counts;
+    Ok(Some(Report {
+        task,
+        state,
+        counts,
+        total: Total {
+            done: run.done_before + counts.done,
+            failed: run.failed_before + counts.failed,
+            aborted: run.aborted_before + counts.aborted,
+        },
+        waiting,
+        in_flight,
+        ended: summary.ended,
+        seconds,
+        files_per_second: if seconds > 0.0 { counts.total() as f64 / seconds } else { 0.0 },
+        timings: summary.timings.report(),
+        failures_by_type: summary.kinds,
+        latest_failures: summary.failures,
+        run,
+    }))
+}
+
+/// The journal, boiled down to its last run.
+#[derive(Default)]
+struct Summary {
+    run: Option<RunStarted>,
+    ended: Option<Ended>,
+    last: Timestamp,
+    counts: Counts,
+    timings: Histogram,
+    kinds: BTreeMap<String, usize>,
+    failures: Vec<Attempt>,
+}
+
+impl Summary {
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::RunStarted(run) => {
+                *self = Summary { last: run.time, run: Some(run), ..Summary::default() };
+            }
+            Record::RunEnded { time, exit_code } => self.ended = Some(Ended { time, exit_code }),
+            Record::Attempt(attempt) => {
+                self.last = attempt.time;
+                self.timings.add(attempt.duration_ms, &attempt.file);
+                match attempt.outcome {
+                    AttemptOutcome::Done => self.counts.done += 1,
+                    AttemptOutcome::Aborted => self.counts.aborted += 1,
+                    AttemptOutcome::Failed => {
+                        self.counts.failed += 1;
+                        let kind = attempt.exception_type.clone().unwrap_or_default();
+                        if self.kinds.len() < KINDS || self.kinds.contains_key(&kind) {
+                            *self.kinds.entry(kind).or_default() += 1;
+                        }
+                        if self.failures.len() == FAILURES_SHOWN {
+                            self.failures.remove(0);
+                        }
+                        self.failures.push(attempt);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Durations in classes of 9 % width: exact enough to read, and of fixed size.
+#[derive(Default)]
+struct Histogram {
+    classes: BTreeMap<i32, usize>,
+    total: usize,
+    longest: f64,
+    longest_file: String,
+}
+
+impl Histogram {
+    fn add(&mut self, ms: f64, file: &str) {
+        let class = (ms.max(1e-3).log2() * 8.0).round() as i32;
+        *self.classes.entry(class).or_default() += 1;
+        self.total += 1;
+        if ms > self.longest {
+            self.longest = ms;
+            self.longest_file = file.into();
+        }
+    }
+
+    fn quantile(&self, part: f64) -> f64 {
+        let wanted = (self.total as f64 * part).ceil() as usize;
+        let mut seen = 0;
+        for (class, number) in &self.classes {
+            seen += number;
+            if seen >= wanted {
+                return (f64::from(*class) / 8.0).exp2().min(self.longest);
+            }
+        }
+        self.longest
+    }
+
+    fn report(self) -> Option<Timings> {
+        (self.total > 0).then(|| Timings {
+            median: self.quantile(0.5),
+            percentile_95: self.quantile(0.95),
+            longest: self.longest,
+            longest_file: self.longest_file,
+        })
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    let run = &report.run;
+    let mut line = |name: &str, value: String| out.push_str(&format!("{name:<11} {value}\n"));
+    line("task", format!("{} {} ({})", report.task, run.version, run.component));
+    line("input", format!("{}/*{} -> *{}", run.input_dir, run.input_ext, run.output_ext));
+    let began = format!("process {} on {}, since {}", run.pid, run.host, local_time(run.time));
+    line(
+        "state",
+        match (report.state, &report.ended) {
+            (State::Running, _) => format!("running: {began}"),
+            (State::Ended, Some(end)) => {
+                format!("ended {} with exit code {}", local_time(end.time), end.exit_code)
+            }
+            _ => format!("died: {began}; run the same command again to go on"),
+        },
+    );
+    let total = &report.total;
+    let all = total.done + total.failed + total.aborted + report.waiting + report.in_flight.len();
+    line(
+        "files",
+        format!(
+            "{all}: {} done, {} failed, {} aborted, {} waiting, {} in flight",
+            total.done,
+            total.failed,
+            total.aborted,
+            report.waiting,
+            report.in_flight.len()
+        ),
+    );
+    let elapsed = Duration::from_secs(report.seconds.round() as u64);
+    line(
+        "this run",
+        format!(
+            "{} in {} ({:.1} files/s)",
+            count(report.counts.total(), "file"),
+            humantime::format_duration(elapsed),
+            report.files_per_second
+        ),
+    );
+    for attempt in report.in_flight.iter().take(FAILURES_SHOWN) {
+        let fraction = attempt.fraction.map(|f| format!(", {:.0} %", f * 100.0));
+        let since = local_time(attempt.since);
+        line("in flight", format!("{} since {since}{}", attempt.file, fraction.unwrap_or_default()));
+    }
+    if let Some(t) = &report.timings {
+        line(
+            "timings",
+            format!(
+                "median {}, 95 % under {}, longest {} ({})",
+                milliseconds(t.median),
+                milliseconds(t.percentile_95),
+                milliseconds(t.longest),
+                t.longest_file
+            ),
+        );
+    }
+    for (kind, number) in &report.failures_by_type {
+        line("failures", format!("{number} {kind}"));
+    }
+    for attempt in &report.latest_failures {
+        let message = attempt.message.as_deref().unwrap_or_default();
+        line("failed", format!("{}: {}", attempt.file, message.lines().next().unwrap_or_default()));
+    }
+    out
+}
+
+fn milliseconds(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.2} ms") } else { format!("{:.2} s", ms / 1000.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_class() {
+        let mut histogram = Histogram::default();
+        for ms in 1..=1000 {
+            histogram.add(f64::from(ms), "f");
+        }
+        let t = histogram.report().unwrap();
+        assert!((450.0..550.0).contains(&t.median), "{}", t.median);
+        assert!((860.0..1000.0).contains(&t.percentile_95), "{}", t.percentile_95);
+        assert_eq!(t.longest, 1000.0);
+    }
+}
