@@ -1,0 +1,217 @@
+//! What every end-to-end test needs: a place with an input and an output
+//! directory, the built host, and components to run in it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for something that must happen. Far beyond what it takes on a
+/// slow machine: a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").join("target")
+}
+
+fn built(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is missing: run `cargo xtask build --guests`", path.display());
+    path
+}
+
+/// The built host.
+pub fn binary() -> PathBuf {
+    built(target().join("release/tigerflow-host"))
+}
+
+/// A guest of `tests/guests`.
+pub fn guest(name: &str) -> PathBuf {
+    built(target().join(format!("components/guests/{name}.wasm")))
+}
+
+/// A plugin of `plugins`.
+pub fn plugin(name: &str) -> PathBuf {
+    built(target().join(format!("components/{name}.wasm")))
+}
+
+/// The host, to be given arguments. Compiled components are shared between
+/// tests, and with nobody else.
+pub fn host() -> Command {
+    let mut command = Command::new(binary());
+    command.env("TIGERFLOW_CACHE_DIR", target().join("tmp/cache")).stdin(Stdio::null());
+    command
+}
+
+/// What a run of the host left behind.
+#[derive(Debug)]
+pub struct Done {
+    /// The exit code; 128+n for a process that signal n killed.
+    pub code: i32,
+    /// All of stdout.
+    pub stdout: String,
+    /// All of stderr.
+    pub stderr: String,
+}
+
+impl Done {
+    /// Fails unless the exit code is this one.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails unless stderr holds this text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "`{text}` is missing in stderr:\n{}", self.stderr);
+        self
+    }
+}
+
+/// Runs a command to its end.
+pub fn finish(command: &mut Command) -> Done {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    wait(child)
+}
+
+/// Waits for a child to end, and no longer than [`PATIENCE`] times four.
+pub fn wait(mut child: Child) -> Done {
+    let read = |stream: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            if let Some(mut stream) = stream {
+                stream.read_to_end(&mut text).expect("a pipe can be read");
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let stdout = read(child.stdout.take().map(|s| Box::new(s) as _));
+    let stderr = read(child.stderr.take().map(|s| Box::new(s) as _));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        if begun.elapsed() > 4 * PATIENCE {
+            child.kill().expect("a child can be killed");
+            let _ = child.wait();
+            panic!("it does not end; stderr:\n{}", stderr.join().expect("the reader ends"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Done {
+        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+        stdout: stdout.join().expect("the reader ends"),
+        stderr: stderr.join().expect("the reader ends"),
+    }
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it did not come to pass: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An input and an output directory in a temporary place.
+pub struct Bench {
+    /// The place itself.
+    pub root: TempDir,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bench {
+    /// With empty directories `in` and `out`.
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir(root.path().join("in")).expect("in");
+        fs::create_dir(root.path().join("out")).expect("out");
+        Bench { root }
+    }
+
+    /// The place's path.
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The input directory.
+    pub fn input(&self) -> PathBuf {
+        self.path().join("in")
+    }
+
+    /// The output directory.
+    pub fn output(&self) -> PathBuf {
+        self.path().join("out")
+    }
+
+    /// Adds an input file.
+    pub fn add(&self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) -> &Self {
+        fs::write(self.input().join(name.as_ref()), content).expect("an input can be written");
+        self
+    }
+
+    /// The content of an output file, as text.
+    #[track_caller]
+    pub fn out(&self, name: impl AsRef<OsStr>) -> String {
+        let path = self.output().join(name.as_ref());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Whether an output file is there.
+    pub fn has(&self, name: impl AsRef<OsStr>) -> bool {
+        self.output().join(name.as_ref()).symlink_metadata().is_ok()
+    }
+
+    /// The content of an `.err` file.
+    #[track_caller]
+    pub fn err(&self, name: impl AsRef<OsStr>) -> Value {
+        serde_json::from_str(&self.out(name)).expect("an .err is JSON")
+    }
+
+    /// The names of all output files, sorted; the workspace is left out.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.output())
+            .expect("out can be listed")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name != ".tigerflow")
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// `run COMPONENT` on these directories, `.txt` to `.out`, without `--once`.
+    pub fn serve(&self, component: &Path, more: &[&str]) -> Command {
+        let mut command = host();
+        command
+            .arg("run")
+            .arg(component)
+            .arg("--input-dir")
+            .arg(self.input())
+            .args(["--input-ext", ".txt", "--output-ext", ".out", "--output-dir"])
+            .arg(self.output())
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// `run COMPONENT --once` on these directories, to its end.
+    pub fn run(&self, component: &Path, more: &[&str]) -> Done {
+        finish(self.serve(component, more).arg("--once"))
+    }
+}

@@ -15,6 +15,7 @@
 set -euo pipefail
 prefix=$1
 targets="wasm32-wasip1 wasm32-wasip2"
+oldest=1.91 # the SDK's `rust-version`
 
 step() { printf '    %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -61,6 +62,8 @@ version=$(apt-cache policy rustc-web | awk '/Candidate:/{print $2}')
 case ${version:-(none)} in
 "(none)") die "this system's apt sources have no rustc-web (Debian 12 has it, in its security updates): use rustup" ;;
 esac
+dpkg --compare-versions "$version" ge $oldest ||
+  die "apt offers rustc-web $version, and guests need $oldest or newer: add bookworm-security to the apt sources"
 runtime=$(apt-cache show "libstd-rust-web-dev=$version" | grep -oE 'libstd-rust-web-[0-9]+\.[0-9]+' | head -1)
 llvm=$(apt-cache show "$runtime=$version" | grep -oE 'libllvm[0-9]+' | head -1)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -E '/debian/?$' | head -1)

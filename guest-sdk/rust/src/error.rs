@@ -61,12 +61,7 @@ enum Class {
 impl Error {
     #[track_caller]
     fn new(class: Class, kind: impl Into<Cow<'static, str>>, chain: Vec<String>) -> Self {
-        Self(Box::new(Inner {
-            class,
-            kind: kind.into(),
-            chain,
-            location: Location::caller(),
-        }))
+        Self(Box::new(Inner { class, kind: kind.into(), chain, location: Location::caller() }))
     }
 
     /// The same input will fail again. See also [`bail!`](crate::bail).
@@ -133,9 +128,7 @@ impl Error {
     /// the task knows it: from a server's `Retry-After`, say.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.0.class = Class::Transient {
-            retry_after: Some(delay),
-        };
+        self.0.class = Class::Transient { retry_after: Some(delay) };
         self
     }
 
@@ -400,11 +393,7 @@ mod tests {
         let error = parse("x").unwrap_err();
         assert_eq!(error.kind(), "ParseIntError");
         assert_eq!(error.message(), "invalid digit found in string");
-        assert!(
-            error.trace().starts_with("at src/error.rs:"),
-            "{}",
-            error.trace()
-        );
+        assert!(error.trace().starts_with("at src/error.rs:"), "{}", error.trace());
         assert_eq!(error.trace().lines().count(), 1);
     }
 
@@ -412,20 +401,13 @@ mod tests {
     fn context_goes_before_and_keeps_the_place() {
         let first = parse("x").unwrap_err().trace();
         let error = parse("x").context("inner").context("outer").unwrap_err();
-        assert_eq!(
-            error.message(),
-            "outer: inner: invalid digit found in string"
-        );
+        assert_eq!(error.message(), "outer: inner: invalid digit found in string");
         assert_eq!(
             error.trace(),
             format!("caused by: inner\ncaused by: invalid digit found in string\n{first}")
         );
         let here = "1".parse::<bool>().with_context(|| "no").unwrap_err();
-        assert!(
-            here.trace().contains("at src/error.rs:"),
-            "{}",
-            here.trace()
-        );
+        assert!(here.trace().contains("at src/error.rs:"), "{}", here.trace());
     }
 
     #[test]
@@ -442,10 +424,7 @@ mod tests {
 
     #[test]
     fn names_are_short_but_say_something() {
-        assert_eq!(
-            short_name("core::num::error::ParseIntError"),
-            "ParseIntError"
-        );
+        assert_eq!(short_name("core::num::error::ParseIntError"), "ParseIntError");
         assert_eq!(short_name("serde_json::error::Error"), "serde_json::Error");
         assert_eq!(short_name("core::fmt::Error"), "fmt::Error");
         assert_eq!(short_name("a::B<c::D>"), "B");
@@ -467,10 +446,7 @@ mod tests {
         }
         let error = Error::from(Wrapper("x".parse::<u8>().unwrap_err()));
         assert_eq!(error.kind(), "Wrapper");
-        assert_eq!(
-            error.message(),
-            "cannot parse: invalid digit found in string"
-        );
+        assert_eq!(error.message(), "cannot parse: invalid digit found in string");
         assert!(error.trace().starts_with("caused by: invalid digit"));
     }
 

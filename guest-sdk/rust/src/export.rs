@@ -107,12 +107,15 @@ impl<T: Task> Slot<T> {
     /// Those of the task, and of arguments that do not fit its parameters.
     pub fn setup(&self, arguments: Vec<Argument>) -> Result<(), Failure> {
         print_panics_on_one_line();
-        T::Params::from_arguments(&mut Arguments::new(arguments))
-            .and_then(T::setup)
-            .map(|context| {
+        let result = T::Params::from_arguments(&mut Arguments::new(arguments)).and_then(T::setup);
+        flush_stdout();
+        match result {
+            Ok(context) => {
                 self.0.replace(Some(context));
-            })
-            .map_err(Error::into_failure)
+                Ok(())
+            }
+            Err(error) => Err(error.into_failure()),
+        }
     }
 
     /// Answers `run`.
@@ -127,6 +130,7 @@ impl<T: Task> Slot<T> {
         let result = context.run(&Input::new(input), &Output::new(output));
         // What a dropped writer could not write must not pass for a success.
         let lost = file::take_lost_error();
+        flush_stdout();
         match (result, lost) {
             (Ok(()), Some(lost)) => Err(lost.into_run_error()),
             (result, _) => result.map_err(Error::into_run_error),
@@ -138,12 +142,20 @@ impl<T: Task> Slot<T> {
     /// # Errors
     /// Those of the task.
     pub fn teardown(&self) -> Result<(), Failure> {
-        match self.0.take() {
+        let result = match self.0.take() {
             Some(context) => context.teardown(),
             None => Err(out_of_order("teardown")),
-        }
-        .map_err(Error::into_failure)
+        };
+        flush_stdout();
+        result.map_err(Error::into_failure)
     }
+}
+
+/// Shows what a task printed without an end of line. Nothing else would: an
+/// instance is dropped without an exit of its program.
+fn flush_stdout() {
+    // What goes to stdout is no result: that it cannot be shown fails no file.
+    let _ = std::io::stdout().flush();
 }
 
 fn out_of_order(call: &str) -> Error {

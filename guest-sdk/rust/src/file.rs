@@ -129,15 +129,11 @@ impl Output {
 }
 
 fn name(path: &Path) -> &str {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("")
+    path.file_name().and_then(|name| name.to_str()).unwrap_or("")
 }
 
 fn stem(path: &Path) -> &str {
-    path.file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("")
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("")
 }
 
 macro_rules! is_a_path {
@@ -259,10 +255,7 @@ mod tests {
     fn errors_name_the_file_and_the_callers_line() {
         let error = Input::new("/no/such.txt").read_to_string().unwrap_err();
         assert_eq!(error.kind(), "NotFound");
-        assert!(
-            error.message().starts_with("cannot read `/no/such.txt`: "),
-            "{error}"
-        );
+        assert!(error.message().starts_with("cannot read `/no/such.txt`: "), "{error}");
         assert!(error.trace().contains("at src/file.rs:"), "{error:?}");
 
         let directory = directory("binary");
@@ -270,10 +263,7 @@ mod tests {
         std::fs::write(&path, b"ab\xffcd").unwrap();
         let error = Input::new(&path).read_to_string().unwrap_err();
         assert_eq!(error.kind(), "InvalidData");
-        assert!(
-            error.message().ends_with("is not UTF-8: byte 2 is wrong"),
-            "{error}"
-        );
+        assert!(error.message().ends_with("is not UTF-8: byte 2 is wrong"), "{error}");
         std::fs::remove_dir_all(directory).unwrap();
     }
 

@@ -122,10 +122,8 @@ impl Arguments {
     pub fn take<T: ParamValue>(&mut self, name: &str, default: Option<T>) -> Result<T> {
         let Some(index) = self.0.iter().position(|argument| argument.name == name) else {
             return default.or_else(T::absent).ok_or_else(|| {
-                Error::failed(format_args!(
-                    "the parameter `{name}` is missing; give `--{name}`"
-                ))
-                .with_kind("MissingParameter")
+                Error::failed(format_args!("the parameter `{name}` is missing; give `--{name}`"))
+                    .with_kind("MissingParameter")
             });
         };
         T::from_value(self.0.swap_remove(index).value).map_err(|problem| {

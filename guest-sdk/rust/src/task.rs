@@ -136,9 +136,7 @@ impl About {
         types::Description {
             name: self.name.unwrap_or_else(|| package.task_name()),
             version: self.version.unwrap_or_else(|| package.version.to_owned()),
-            summary: self
-                .summary
-                .unwrap_or_else(|| package.description.to_owned()),
+            summary: self.summary.unwrap_or_else(|| package.description.to_owned()),
             parameters,
             grants: self
                 .grants
@@ -174,10 +172,7 @@ impl Grant {
     }
 
     fn directory(guest_path: String, writable: bool) -> Self {
-        Self(types::Capability::Directory(types::DirectoryAccess {
-            guest_path,
-            writable,
-        }))
+        Self(types::Capability::Directory(types::DirectoryAccess { guest_path, writable }))
     }
 
     /// An environment variable of this name.
@@ -215,11 +210,8 @@ impl Package {
 mod tests {
     use super::*;
 
-    const PACKAGE: Package = Package {
-        name: "Count_words",
-        version: "1.2.3",
-        description: "Counts words",
-    };
+    const PACKAGE: Package =
+        Package { name: "Count_words", version: "1.2.3", description: "Counts words" };
 
     #[test]
     fn the_package_fills_what_about_leaves_open() {
@@ -244,10 +236,7 @@ mod tests {
         assert_eq!(description.max_concurrency, Some(1));
         assert!(description.grants[0].required);
         assert!(!description.grants[1].required);
-        assert_eq!(
-            description.option_defaults,
-            [("timeout".to_owned(), "5m".to_owned())]
-        );
+        assert_eq!(description.option_defaults, [("timeout".to_owned(), "5m".to_owned())]);
         let types::Capability::Directory(access) = &description.grants[0].capability else {
             panic!("not a directory: {:?}", description.grants[0]);
         };

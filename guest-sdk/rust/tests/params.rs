@@ -41,10 +41,7 @@ fn parameters() -> Vec<Parameter> {
 fn from(arguments: &[(&str, Value)]) -> Result<Options> {
     let arguments = arguments
         .iter()
-        .map(|(name, value)| Argument {
-            name: (*name).to_owned(),
-            value: value.clone(),
-        })
+        .map(|(name, value)| Argument { name: (*name).to_owned(), value: value.clone() })
         .collect();
     Options::from_arguments(&mut Arguments::new(arguments))
 }
@@ -59,22 +56,9 @@ fn the_description_follows_from_the_struct() {
     let names: Vec<_> = all.iter().map(|parameter| &*parameter.name).collect();
     assert_eq!(
         names,
-        [
-            "top",
-            "ignore-case",
-            "stop-words",
-            "project",
-            "language",
-            "text",
-            "share",
-            "type"
-        ]
+        ["top", "ignore-case", "stop-words", "project", "language", "text", "share", "type"]
     );
-    let required: Vec<_> = all
-        .iter()
-        .filter(|p| p.required)
-        .map(|p| &*p.name)
-        .collect();
+    let required: Vec<_> = all.iter().filter(|p| p.required).map(|p| &*p.name).collect();
     assert_eq!(required, ["project"]);
     assert_eq!(all[0].help, "How many words to list.");
     assert!(matches!(all[0].kind, ParameterKind::Integer));
@@ -92,14 +76,8 @@ fn the_description_follows_from_the_struct() {
 fn values_and_defaults_arrive() {
     let options = from(&[("project", text("p"))]).unwrap();
     assert_eq!((options.top, options.ignore_case), (10, false));
-    assert_eq!(
-        (options.stop_words, options.language),
-        (None, Language::LowGerman)
-    );
-    assert_eq!(
-        (&*options.text, options.share, options.r#type),
-        ("a b", 0.5, None)
-    );
+    assert_eq!((options.stop_words, options.language), (None, Language::LowGerman));
+    assert_eq!((&*options.text, options.share, options.r#type), ("a b", 0.5, None));
 
     let options = from(&[
         ("project", text("p")),
@@ -121,21 +99,12 @@ fn values_and_defaults_arrive() {
 fn what_does_not_fit_is_named() {
     let error = from(&[]).unwrap_err();
     assert_eq!(error.kind(), "MissingParameter");
-    assert_eq!(
-        error.message(),
-        "the parameter `project` is missing; give `--project`"
-    );
+    assert_eq!(error.message(), "the parameter `project` is missing; give `--project`");
     let error = from(&[("top", Value::Integer(256))]).unwrap_err();
     assert_eq!(error.kind(), "InvalidParameter");
-    assert_eq!(
-        error.message(),
-        "the parameter `top` must be from 0 to 255, not 256"
-    );
+    assert_eq!(error.message(), "the parameter `top` must be from 0 to 255, not 256");
     let error = from(&[("top", text("x"))]).unwrap_err();
-    assert_eq!(
-        error.message(),
-        "the parameter `top` must be a whole number, not `x`"
-    );
+    assert_eq!(error.message(), "the parameter `top` must be a whole number, not `x`");
     let error = from(&[("project", text("p")), ("language", text("x"))]).unwrap_err();
     assert_eq!(
         error.message(),

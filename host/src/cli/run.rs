@@ -161,7 +161,9 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
             .map_err(|problem| LoadError::Describe { path: path.into(), problem })?;
     }
     let description = &task.description;
-    run = run.about(format!("{} {}: {}", description.name, description.version, description.summary));
+    let about = format!("{} {}: {}", description.name, description.version, description.summary);
+    let general = run.get_long_about().map(|text| text.to_string()).unwrap_or_default();
+    run = run.about(about.clone()).long_about(format!("{about}\n\n{general}"));
     let command = command.clone().mut_subcommand("run", |_| run.clone());
     Ok(Some(Prepared { command, task }))
 }

@@ -129,10 +129,11 @@ fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                 Descriptor::File(file) => &file.file,
                 Descriptor::Dir(_) => return Ok((Err(ErrorCode::IsDirectory),)),
             };
-            let length = usize::try_from(length).unwrap_or(READ_LIMIT);
+            let length = usize::try_from(length).unwrap_or(READ_LIMIT).min(READ_LIMIT);
             Ok((match read_at(file, length, offset) {
+                // A regular file gives less than was asked for only at its end.
                 Ok(bytes) => {
-                    let end = bytes.is_empty() && length > 0;
+                    let end = bytes.len() < length;
                     Ok((bytes, end))
                 }
                 Err(error) => Err(ErrorCode::from(&error)),

@@ -27,10 +27,8 @@ use crate::workspace::watch::Watch;
 /// back that costs anything.
 const AHEAD: usize = 1_024;
 
-/// Reports after which the dispatcher lets more come in before it looks again…
-const BUSY_BATCH: usize = 32;
-
-/// …and for how long: a wake-up a file would cost more than the file.
+/// How long the dispatcher lets reports gather while there is work: to be woken
+/// for each would cost as much as a small file.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often `run.json` is renewed while there is something to tell.
@@ -38,6 +36,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries out a plan. Returns when the run is over.
 pub fn execute(plan: Plan) -> Result<Exit, RunError> {
+    raise_open_files();
     let process = |action| move |source| RunError::Process { action, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +178,8 @@ impl Dispatcher {
             tokio::select! {
                 signal = self.signals.next() => self.signal(signal),
                 () = self.executor.wait() => {
-                    if self.reports() > BUSY_BATCH {
+                    self.reports();
+                    if self.scheduler.held() > 0 {
                         tokio::time::sleep(BUSY_PAUSE).await;
                     }
                 }
@@ -232,11 +232,8 @@ impl Dispatcher {
         self.step(Event::StopAsked(signal));
     }
 
-    /// Takes in reports; returns how many.
-    fn reports(&mut self) -> usize {
-        let reports = self.executor.take_reports();
-        let number = reports.len();
-        for report in reports {
+    fn reports(&mut self) {
+        for report in self.executor.take_reports() {
             let event = match report {
                 Report::SetupWorked => Event::SetupWorked,
                 Report::SetupFailed(error) => {
@@ -264,7 +261,6 @@ impl Dispatcher {
             self.step(event);
         }
         self.flush_journal();
-        number
     }
 
     fn record(&mut self, ended: Ended) {
@@ -449,6 +445,17 @@ impl Dispatcher {
         );
         tracing::info!("Task shutdown complete");
         exit
+    }
+}
+
+/// Lets the process open as many files as it may: each instance holds about
+/// five, and the usual soft limit of 1,024 is there for programs that `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit on open files stays at {:?}: {error}", limit.current);
     }
 }
 

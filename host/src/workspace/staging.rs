@@ -110,11 +110,16 @@ impl Staging {
         let mut buffer = [MaybeUninit::uninit(); 2048];
         let mut entries = RawDir::new(&self.guest, &mut buffer);
         let mut left = Vec::new();
+        let mut seen = 0;
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
+            seen += 1;
             if !matches!(name.to_bytes(), b"." | b"..") {
                 left.push(name.to_owned());
+            } else if seen == 2 && left.is_empty() && entries.is_buffer_empty() {
+                // A third entry would have fitted into the buffer.
+                return Ok(());
             }
         }
         for name in left {

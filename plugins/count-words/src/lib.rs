@@ -21,8 +21,7 @@ struct Options {
     #[param(default = 1)]
     min_length: u32,
     /// Words not to list, with commas between: "the,of,and"
-    #[param(default = "")]
-    skip: String,
+    skip: Option<String>,
     /// Take `The` and `the` for two words
     case_sensitive: bool,
 }
@@ -35,7 +34,7 @@ impl Task for CountWords {
             rules: Rules::new(
                 options.top,
                 options.min_length,
-                &options.skip,
+                options.skip.as_deref().unwrap_or_default(),
                 options.case_sensitive,
             ),
         })

@@ -20,7 +20,7 @@ struct Options {
     /// The greatest height, in pixels
     #[param(default = 320)]
     height: u32,
-    /// The format to write [default: as --output-ext says]
+    /// The format to write; without it, the one that --output-ext names
     format: Option<Format>,
     /// The quality of a JPEG, from 1 to 100
     #[param(default = 85)]

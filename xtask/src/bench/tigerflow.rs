@@ -38,23 +38,26 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     let many = Workload::new(bench, "tigerflow", files, 1024)?;
     // Python compiles its modules to bytecode the first time, the host its component.
     first_output(&mut tigerflow(&python, &one), &one)?;
-    first_output(&mut one.host(bench, &bench.upper, 1), &one)?;
+    first_output(&mut one.host_with_log(bench, &bench.upper, 1), &one)?;
 
     let (mut old_start, mut new_start, mut old_rate, mut new_rate) =
         (vec![], vec![], vec![], vec![]);
     for repetition in 0..repetitions {
         note(&format!("repetition {} of {repetitions}", repetition + 1));
         old_start.push(1000.0 * first_output(&mut tigerflow(&python, &one), &one)?);
-        new_start.push(1000.0 * first_output(&mut one.host(bench, &bench.upper, 1), &one)?);
+        new_start
+            .push(1000.0 * first_output(&mut one.host_with_log(bench, &bench.upper, 1), &one)?);
         old_rate.push(files as f64 / last_output(&mut tigerflow(&python, &many), &many)?);
-        new_rate.push(files as f64 / last_output(&mut many.host(bench, &bench.upper, 1), &many)?);
+        new_rate.push(
+            files as f64 / last_output(&mut many.host_with_log(bench, &bench.upper, 1), &many)?,
+        );
     }
 
     report.section(
         "Beside TigerFlow 0.3.1",
         &format!(
             "The same task, upper-casing files of 1 KB on a tmpfs: a `LocalTask` in Python ({TASK}) and the guest \
-             `upper` at a concurrency of 1, as a local task has. Rate: {} files, from process start to the time of the \
+             `upper` at a concurrency of 1, as a local task has; both write their usual log. Rate: {} files, from process start to the time of the \
              last output's rename. {repetitions} repetitions, in turn.",
             Grouped(files as f64, 0)
         ),

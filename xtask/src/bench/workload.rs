@@ -65,13 +65,20 @@ impl Workload {
         self.output.join("0000000.txt")
     }
 
-    /// The host's run over this workload.
+    /// The host's run over this workload, which logs failures only.
     pub fn host(&self, bench: &Bench, component: &Path, concurrency: usize) -> Command {
+        let mut command = self.host_with_log(bench, component, concurrency);
+        command.arg("-q");
+        command
+    }
+
+    /// The host's run over this workload with its usual two log lines a file.
+    pub fn host_with_log(&self, bench: &Bench, component: &Path, concurrency: usize) -> Command {
         let mut command = process::command(&bench.host);
         command.arg("run").arg(component);
         command.arg("--input-dir").arg(&self.input).args(["--input-ext", ".txt"]);
         command.arg("--output-dir").arg(&self.output).args(["--output-ext", ".txt"]);
-        command.args(["--once", "-q", "--concurrency-limit", &concurrency.to_string()]);
+        command.args(["--once", "--concurrency-limit", &concurrency.to_string()]);
         command
     }
 }

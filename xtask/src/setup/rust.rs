@@ -1,6 +1,6 @@
 //! Rust for WebAssembly: the targets, and cargo-component for those who build with it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -123,8 +123,18 @@ pub fn cargo_install(
         .arg(folder)
         .args(options)
         .env_remove("CARGO_TARGET_DIR")
+        // Cargo warns when the programs it installs are not on PATH; here that is meant so.
+        .env("PATH", path_with(&folder.join("bin")))
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
     process::cargo_quietly(&mut command)?;
     Ok(((), format!("installed {place}")))
+}
+
+/// PATH with a folder at its end.
+fn path_with(folder: &Path) -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(folder);
+    path
 }

@@ -12,16 +12,10 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "a choice is an enum"));
     };
     if data.variants.is_empty() {
-        return Err(Error::new_spanned(
-            &input.ident,
-            "there is nothing to choose from",
-        ));
+        return Err(Error::new_spanned(&input.ident, "there is nothing to choose from"));
     }
     if !input.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            &input.generics,
-            "a choice has no generics",
-        ));
+        return Err(Error::new_spanned(&input.generics, "a choice has no generics"));
     }
 
     let mut taken = Names::default();

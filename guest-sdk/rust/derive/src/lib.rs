@@ -20,9 +20,7 @@ use syn::{DeriveInput, Error, parse_macro_input};
 #[proc_macro_derive(Params, attributes(param))]
 pub fn derive_params(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    params::derive(&input)
-        .unwrap_or_else(Error::into_compile_error)
-        .into()
+    params::derive(&input).unwrap_or_else(Error::into_compile_error).into()
 }
 
 /// Makes an enum without data the type of a parameter whose value is one of
@@ -30,7 +28,5 @@ pub fn derive_params(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Choice, attributes(choice))]
 pub fn derive_choice(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    choice::derive(&input)
-        .unwrap_or_else(Error::into_compile_error)
-        .into()
+    choice::derive(&input).unwrap_or_else(Error::into_compile_error).into()
 }

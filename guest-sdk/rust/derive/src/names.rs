@@ -38,10 +38,7 @@ impl Names {
         if self.0.insert(name.to_owned()) {
             Ok(())
         } else {
-            Err(Error::new(
-                span,
-                format!("the name `{name}` is taken already"),
-            ))
+            Err(Error::new(span, format!("the name `{name}` is taken already")))
         }
     }
 }

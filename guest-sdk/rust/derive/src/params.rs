@@ -11,10 +11,7 @@ use crate::names::{Names, kebab_case};
 
 pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
-        return Err(Error::new_spanned(
-            &input.ident,
-            "parameters are a struct with named fields",
-        ));
+        return Err(Error::new_spanned(&input.ident, "parameters are a struct with named fields"));
     };
     let Fields::Named(fields) = &data.fields else {
         return Err(Error::new_spanned(
@@ -29,11 +26,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     for field in &fields.named {
         let parameter = Parameter::of(field)?;
         names.add(&parameter.name, field.span())?;
-        let Parameter {
-            name,
-            help,
-            default,
-        } = &parameter;
+        let Parameter { name, help, default } = &parameter;
         let (ident, ty) = (&field.ident, &field.ty);
         // Spanned at the type, so that a wrong one is marked there.
         descriptions.push(quote_spanned! {ty.span()=>
@@ -94,11 +87,7 @@ impl Parameter {
             })?;
         }
         check_name(&name, span)?;
-        Ok(Self {
-            name,
-            help: help(&field.attrs),
-            default,
-        })
+        Ok(Self { name, help: help(&field.attrs), default })
     }
 }
 
@@ -106,10 +95,7 @@ impl Parameter {
 fn default_of(field: &Field, value: &Expr) -> TokenStream {
     let ty = &field.ty;
     match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => quote_spanned! {value.span()=>
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => quote_spanned! {value.span()=>
             ::core::option::Option::Some(<#ty as ::core::convert::From<&str>>::from(#text))
         },
         _ => quote_spanned! {value.span()=>
@@ -121,9 +107,7 @@ fn default_of(field: &Field, value: &Expr) -> TokenStream {
 /// Whether an option of the command line can have this name.
 fn check_name(name: &str, span: Span) -> Result<()> {
     let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .split('-')
-            .all(|word| !word.is_empty() && word.chars().all(is_name_letter));
+        && name.split('-').all(|word| !word.is_empty() && word.chars().all(is_name_letter));
     if fits {
         return Ok(());
     }
@@ -144,11 +128,7 @@ fn help(attributes: &[Attribute]) -> String {
         let Meta::NameValue(doc) = &attribute.meta else {
             continue;
         };
-        let Expr::Lit(ExprLit {
-            lit: Lit::Str(line),
-            ..
-        }) = &doc.value
-        else {
+        let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &doc.value else {
             continue;
         };
         if !doc.path.is_ident("doc") {

@@ -74,9 +74,6 @@ pub(crate) fn create(path: &Path) -> Result<File> {
 fn named<T>(action: &str, path: &Path, result: io::Result<T>) -> Result<T> {
     match result {
         Ok(value) => Ok(value),
-        Err(error) => Err(Error::io(
-            format_args!("cannot {action} `{}`", path.display()),
-            &error,
-        )),
+        Err(error) => Err(Error::io(format_args!("cannot {action} `{}`", path.display()), &error)),
     }
 }

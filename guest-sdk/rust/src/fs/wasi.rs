@@ -9,13 +9,12 @@ use std::path::Path;
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags};
 
-/// What one read asks for. Hosts give at most this much at once, and most
-/// files of text are smaller, so that one read is all.
-const READ_BYTES: u64 = 64 << 10;
+/// What the first read of a file asks for: most files of text are smaller.
+const FIRST_READ_BYTES: u64 = 64 << 10;
 
-/// What one write hands over: enough that the calls cost nothing, and little
-/// enough that the host's copy of it does not either.
-const WRITE_BYTES: usize = 1 << 20;
+/// What a further read asks for, and a write hands over: enough that the calls
+/// cost nothing, and little enough that the host's copy of it does not either.
+const BLOCK_BYTES: usize = 256 << 10;
 
 thread_local! {
     /// The directories that the host granted. They stay the same for an
@@ -40,9 +39,7 @@ fn open_at(path: &Path, open: OpenFlags, access: DescriptorFlags) -> Result<Desc
                     "it is in no granted directory; grant one with `--dir HOST_DIR::GUEST_DIR`",
                 )
             })?;
-        directory
-            .open_at(PathFlags::SYMLINK_FOLLOW, below, open, access)
-            .map_err(error)
+        directory.open_at(PathFlags::SYMLINK_FOLLOW, below, open, access).map_err(error)
     })
 }
 
@@ -55,22 +52,16 @@ fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let file = open_at(path, OpenFlags::empty(), DescriptorFlags::READ)?;
-    let (mut contents, mut end) = file.read(READ_BYTES, 0).map_err(error)?;
-    if contents.len() as u64 == READ_BYTES {
+    let (mut contents, mut end) = file.read(FIRST_READ_BYTES, 0).map_err(error)?;
+    if contents.len() as u64 == FIRST_READ_BYTES {
         // A large file: its size spares growing step by step. It is a hint
         // only, since a file can grow.
         let size = file.stat().map_err(error)?.size;
-        contents.reserve_exact(
-            usize::try_from(size)
-                .unwrap_or(0)
-                .saturating_sub(contents.len()),
-        );
+        contents.reserve_exact(usize::try_from(size).unwrap_or(0).saturating_sub(contents.len()));
     }
     // A short read is not the end yet: only the host can say that it is.
     while !end {
-        let (more, last) = file
-            .read(READ_BYTES, contents.len() as u64)
-            .map_err(error)?;
+        let (more, last) = file.read(BLOCK_BYTES as u64, contents.len() as u64).map_err(error)?;
         end = last || more.is_empty();
         contents.extend_from_slice(&more);
     }
@@ -79,7 +70,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 pub fn write(path: &Path, contents: &[u8]) -> Result<()> {
     let mut file = File::create(path)?;
-    for chunk in contents.chunks(WRITE_BYTES) {
+    for chunk in contents.chunks(BLOCK_BYTES) {
         file.write_all(chunk)?;
     }
     Ok(())
@@ -95,28 +86,22 @@ pub struct File {
 impl File {
     pub fn open(path: &Path) -> Result<Self> {
         let descriptor = open_at(path, OpenFlags::empty(), DescriptorFlags::READ)?;
-        Ok(Self {
-            descriptor,
-            position: 0,
-        })
+        Ok(Self { descriptor, position: 0 })
     }
 
     pub fn create(path: &Path) -> Result<Self> {
         let open = OpenFlags::CREATE | OpenFlags::TRUNCATE;
         let descriptor = open_at(path, open, DescriptorFlags::WRITE)?;
-        Ok(Self {
-            descriptor,
-            position: 0,
-        })
+        Ok(Self { descriptor, position: 0 })
     }
 }
 
 impl Read for File {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let wanted = (buffer.len() as u64).min(READ_BYTES);
-        if wanted == 0 {
+        if buffer.is_empty() {
             return Ok(0);
         }
+        let wanted = buffer.len().min(BLOCK_BYTES) as u64;
         let (bytes, _) = self.descriptor.read(wanted, self.position).map_err(error)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
         self.position += bytes.len() as u64;
@@ -126,7 +111,7 @@ impl Read for File {
 
 impl Write for File {
     fn write(&mut self, buffer: &[u8]) -> Result<usize> {
-        let chunk = &buffer[..buffer.len().min(WRITE_BYTES)];
+        let chunk = &buffer[..buffer.len().min(BLOCK_BYTES)];
         let written = self.descriptor.write(chunk, self.position).map_err(error)?;
         self.position += written;
         // The host never says that it wrote more than it was given.

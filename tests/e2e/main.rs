@@ -1,0 +1,3 @@
+//! End-to-end tests: the built binary on real components.
+
+mod basics;

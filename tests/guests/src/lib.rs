@@ -1,0 +1,1 @@
+//! Each file beside this one is a guest of its own; see `Cargo.toml`.
