@@ -16,6 +16,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::text::one_line;
+
 /// The target of the lines that each file causes when all is well. Where a
 /// progress bar tells the same, they are left out.
 pub const FILE: &str = "tigerflow_host::file";
@@ -83,7 +85,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         let line = match self.format {
             Format::Text => {
                 let time = local_time(Timestamp::now());
-                format!("{time} | {:<8} | {}\n", name(*event.metadata().level()), message.0)
+                // On one line, so that nobody forges lines of the host.
+                let message = one_line(&message.0);
+                format!("{time} | {:<8} | {message}\n", name(*event.metadata().level()))
             }
             Format::Json => {
                 let line = serde_json::json!({

@@ -7,8 +7,6 @@
 # Other arguments go to cargo: `./build.sh --locked`.
 set -eu
 
-cd "$(dirname "$0")"
-
 if [ -z "${ZIG:-}" ]; then
     if command -v zig >/dev/null; then
         ZIG=zig
@@ -16,17 +14,21 @@ if [ -z "${ZIG:-}" ]; then
         ZIG="python3 -m ziglang"
     else
         echo "build.sh: no C compiler for WebAssembly." >&2
-        echo "build.sh: run \`pip install ziglang\`, or set ZIG to call zig: ZIG=/opt/zig/zig" >&2
+        echo "build.sh: set ZIG to call zig (ZIG=/opt/zig/zig), or get it from PyPI:" >&2
+        echo "  python3 -m venv ~/.zig && ~/.zig/bin/pip install ziglang" >&2
+        echo "  ZIG=\"\$HOME/.zig/bin/python -m ziglang\" $0" >&2
         exit 1
     fi
 fi
 
+cd "$(dirname "$0")"
 target=wasm32-wasip2
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 
 # cargo wants single programs, and hands over a target that zig calls otherwise.
-tools=$target_dir/zig
+tools=$target_dir/zig-tools
 mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
 cat >"$tools/cc" <<END
 #!/bin/sh
 for argument; do

@@ -182,3 +182,91 @@ fn print_panics_on_one_line() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::tigerflow::task::types::Value;
+
+    /// Fails for the input that its parameter names.
+    struct Picky {
+        bad: String,
+    }
+
+    #[derive(crate::Params)]
+    struct Options {
+        bad: String,
+    }
+
+    impl Task for Picky {
+        type Params = Options;
+
+        fn setup(options: Options) -> Result<Self> {
+            Ok(Self { bad: options.bad })
+        }
+
+        fn run(&self, input: &Input, output: &Output) -> Result<()> {
+            if input.stem() == self.bad {
+                crate::bail!("`{}` is bad", input.name());
+            }
+            if input.stem() == "full" {
+                output.create()?.write_all(b"x")?;
+            }
+            Ok(())
+        }
+
+        fn teardown(self) -> Result<()> {
+            Err(Error::failed("it stays open"))
+        }
+    }
+
+    fn argument(value: &str) -> Vec<Argument> {
+        vec![Argument { name: "bad".to_owned(), value: Value::Text(value.to_owned()) }]
+    }
+
+    fn run(slot: &Slot<Picky>, input: &str, output: &str) -> Result<(), String> {
+        slot.run(input.to_owned(), output.to_owned()).map_err(|error| match error {
+            RunError::Failed(failure) => failure.message,
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn an_instance_lives_from_setup_to_teardown() {
+        let slot = Slot::<Picky>::new();
+        slot.setup(argument("b")).unwrap();
+        assert_eq!(run(&slot, "/input/a.txt", "/output/a.txt"), Ok(()));
+        let error = run(&slot, "/input/b.txt", "/output/b.txt").unwrap_err();
+        assert_eq!(error, "`b.txt` is bad");
+        assert_eq!(run(&slot, "/input/c.txt", "/output/c.txt"), Ok(()));
+        assert_eq!(slot.teardown().unwrap_err().message, "it stays open");
+    }
+
+    #[test]
+    fn setup_needs_its_parameters() {
+        let slot = Slot::<Picky>::new();
+        let failure = slot.setup(Vec::new()).unwrap_err();
+        assert_eq!(failure.kind, "MissingParameter");
+        assert_eq!(run(&slot, "", "").unwrap_err(), "`run` was called before `setup`");
+        assert_eq!(slot.teardown().unwrap_err().kind, "OrderOfCalls");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_write_that_fails_late_fails_the_run() {
+        let slot = Slot::<Picky>::new();
+        slot.setup(argument("")).unwrap();
+        let error = run(&slot, "/input/full", "/dev/full").unwrap_err();
+        assert!(error.starts_with("cannot write the end of the output"), "{error}");
+        assert_eq!(run(&slot, "/input/a", "/output/a"), Ok(()));
+    }
+
+    #[test]
+    fn the_description_joins_task_and_package() {
+        let package = Package { name: "picky", version: "1.0.0", description: "Picks" };
+        let description = describe::<Picky>(&package);
+        assert_eq!((&*description.name, &*description.summary), ("picky", "Picks"));
+        assert_eq!(description.parameters[0].name, "bad");
+        assert!(description.parameters[0].required);
+    }
+}

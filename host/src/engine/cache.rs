@@ -209,9 +209,9 @@ pub(super) fn precompile(
         file.persist(to)?;
         Ok(())
     };
-    write().map_err(|source| LoadError::Unfit {
+    write().map_err(|cause| LoadError::Unfit {
         path: to.into(),
-        problem: format!("cannot be written: {source}"),
+        problem: format!("cannot be written: {cause}"),
     })
 }
 

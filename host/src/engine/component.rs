@@ -15,12 +15,12 @@ pub const INTERFACE_VERSION: &str = "0.1.0";
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("failed to read `{}`: {source}", path.display())]
+    #[error("failed to read `{}`: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is not what it should be.
     #[error("`{}` {problem}", path.display())]

@@ -6,11 +6,14 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::tigerflow::task::types as wit;
 use super::guest::{Guest, OverLimit};
 use crate::outcome::{Cause, Failure};
-use crate::text::size;
+use crate::text::{self, size};
 
 /// Longest message and traceback that an `.err` carries, in bytes: a guest
 /// chooses their length.
 const TEXT_LIMIT: usize = 64 << 10;
+
+/// Longest exception type, in bytes.
+const KIND_LIMIT: usize = 200;
 
 /// Why a call into the guest gave no answer: the instance is lost with it.
 pub(super) enum Fault<'a> {
@@ -51,7 +54,9 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         return ("MemoryLimit", message);
     }
     if let Some(I32Exit(code)) = error.downcast_ref() {
-        let message = format!("the task ended its process with exit code {code} instead of returning");
+        // WASI 0.2 tells success from failure, and no more.
+        let with = if *code == 0 { "with success" } else { "with an error code" };
+        let message = format!("the task ended its process {with} instead of returning");
         return ("Exit", message);
     }
     if let Some(message) = panic_message(stderr) {
@@ -64,6 +69,10 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         Some(Trap::UnreachableCodeReached) => {
             ("Trap", "the task aborted itself (WebAssembly `unreachable`)".into())
         }
+        Some(Trap::MemoryOutOfBounds) => (
+            "Trap",
+            "the task used memory out of bounds: a bug in its code, or a recursion too deep".into(),
+        ),
         Some(trap) => ("Trap", format!("the task was stopped: {trap}")),
         None => ("Trap", format!("the task was stopped: {}", error.root_cause())),
     }
@@ -90,7 +99,7 @@ fn frames(error: &wasmtime::Error) -> String {
 
 /// What the task itself reports as failed.
 pub(super) fn failure(raw: wit::Failure, cause: Cause, stderr: String) -> Failure {
-    let kind = if raw.kind.is_empty() { "Error".into() } else { clip(raw.kind) };
+    let kind = if raw.kind.is_empty() { "Error".into() } else { text::clip(raw.kind, KIND_LIMIT) };
     Failure {
         cause,
         exception_type: kind,
@@ -100,12 +109,9 @@ pub(super) fn failure(raw: wit::Failure, cause: Cause, stderr: String) -> Failur
     }
 }
 
-fn clip(mut text: String) -> String {
-    if text.len() > TEXT_LIMIT {
-        text.truncate(text.floor_char_boundary(TEXT_LIMIT));
-        text.push('…');
-    }
-    text
+/// A text of the guest's, cut to what an `.err` carries.
+pub(super) fn clip(text: String) -> String {
+    crate::text::clip(text, TEXT_LIMIT)
 }
 
 #[cfg(test)]

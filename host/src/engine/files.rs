@@ -6,7 +6,8 @@
 //! functions shadow the ones that matter and work in place. They also
 //! - count what an attempt writes, and stop it at its limit;
 //! - notice a full disk, which is not the task's fault;
-//! - open the inputs that WASI cannot name (see [`Alias`]);
+//! - open the inputs that WASI cannot name (see [`Alias`](super::Alias));
+//! - open no pipe or device, on which a thread would wait for ever;
 //! - keep every guest out of the host's own workspace.
 
 use std::fs::File;
@@ -21,7 +22,7 @@ use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorStat, ErrorCode, Host as _, HostDescriptor, MetadataHashValue,
+    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Host as _, HostDescriptor, MetadataHashValue,
     OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{
@@ -31,6 +32,7 @@ use wasmtime_wasi::p2::{
 use wasmtime_wasi::{FsPerms, OpenMode, async_trait};
 
 use super::guest::{Guest, Meter};
+use super::instance::{GUEST_INPUT, GUEST_OUTPUT};
 use crate::workspace::DIRECTORY;
 use crate::workspace::intake::open_input;
 
@@ -59,18 +61,17 @@ pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Remembers which handle is the input directory, to tell it from others.
-pub(super) fn note_input_dir(guest: &mut Guest, guest_path: &str) -> wasmtime::Result<()> {
-    let mut view = guest.filesystem();
-    let mut input_dir = None;
-    for (handle, path) in view.get_directories()? {
-        if let Descriptor::Dir(dir) = view.table.delete(handle)?
-            && path == guest_path
-        {
-            input_dir = Some(Arc::clone(&dir.dir));
+/// Remembers which handles are the input and the output directory, to tell them
+/// from others.
+pub(super) fn note_directories(guest: &mut Guest) -> wasmtime::Result<()> {
+    for (handle, path) in guest.filesystem().get_directories()? {
+        let Descriptor::Dir(dir) = guest.table.delete(handle)? else { continue };
+        match path.as_str() {
+            GUEST_INPUT => guest.input_dir = Some(dir.dir),
+            GUEST_OUTPUT => guest.output_dir = Some(dir.dir),
+            _ => {}
         }
     }
-    guest.input_dir = input_dir;
     Ok(())
 }
 
@@ -188,12 +189,23 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             if leads_into_workspace(&path) {
                 return Ok((Err(ErrorCode::NotPermitted),));
             }
-            if is_alias(guest, &fd, &path)? {
+            let place = place(guest, &fd)?;
+            if place == Place::Input && guest.alias.as_ref().is_some_and(|a| a.guest_name == path) {
                 let writes = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
                 if open_flags != OpenFlags::empty() || flags.intersects(writes) {
                     return Ok((Err(ErrorCode::NotPermitted),));
                 }
                 return open_alias(guest);
+            }
+            // The input was seen to be a file, and what lies in the staging
+            // place the guest made itself.
+            let known = match place {
+                Place::Input => path == guest.input_name,
+                Place::Output => true,
+                Place::Elsewhere => false,
+            };
+            if !known && would_block(guest, Resource::new_borrow(fd.rep()), path_flags, &path) {
+                return Ok((Err(ErrorCode::Unsupported),));
             }
             let result = in_place(guest.filesystem().open_at(fd, path_flags, path, open_flags, flags));
             if let Err(error) = &result
@@ -208,6 +220,9 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         "[method]descriptor.stat-at",
         |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<DescriptorStat> {
             let guest = store.data_mut();
+            if leads_into_workspace(&path) {
+                return Ok((Err(ErrorCode::NotPermitted),));
+            }
             if is_alias(guest, &fd, &path)? {
                 return with_alias(guest, |guest, fd| in_place(guest.filesystem().stat(fd)));
             }
@@ -219,6 +234,9 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         "[method]descriptor.metadata-hash-at",
         |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<MetadataHashValue> {
             let guest = store.data_mut();
+            if leads_into_workspace(&path) {
+                return Ok((Err(ErrorCode::NotPermitted),));
+            }
             if is_alias(guest, &fd, &path)? {
                 return with_alias(guest, |guest, fd| in_place(guest.filesystem().metadata_hash(fd)));
             }
@@ -234,11 +252,44 @@ fn leads_into_workspace(path: &str) -> bool {
     path.split('/').any(|part| part == DIRECTORY)
 }
 
+/// Which directory a handle is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Input,
+    Output,
+    Elsewhere,
+}
+
+fn place(guest: &Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<Place> {
+    let Descriptor::Dir(dir) = guest.table.get(fd)? else { return Ok(Place::Elsewhere) };
+    let is = |known: &Option<Arc<File>>| known.as_ref().is_some_and(|k| Arc::ptr_eq(k, &dir.dir));
+    Ok(match () {
+        () if is(&guest.input_dir) => Place::Input,
+        () if is(&guest.output_dir) => Place::Output,
+        () => Place::Elsewhere,
+    })
+}
+
 fn is_alias(guest: &Guest, fd: &Resource<Descriptor>, path: &str) -> wasmtime::Result<bool> {
-    let Some(alias) = &guest.alias else { return Ok(false) };
-    Ok(path == alias.guest_name
-        && matches!((guest.table.get(fd)?, &guest.input_dir),
-            (Descriptor::Dir(dir), Some(input)) if Arc::ptr_eq(&dir.dir, input)))
+    Ok(guest.alias.as_ref().is_some_and(|alias| alias.guest_name == path)
+        && place(guest, fd)? == Place::Input)
+}
+
+/// Whether opening this path could hold the worker's thread until somebody
+/// writes to the other end: a named pipe, or a device.
+fn would_block(
+    guest: &mut Guest,
+    fd: Resource<Descriptor>,
+    path_flags: PathFlags,
+    path: &str,
+) -> bool {
+    match in_place(guest.filesystem().stat_at(fd, path_flags, path.into())) {
+        Ok(stat) => !matches!(
+            stat.type_,
+            DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink
+        ),
+        Err(_) => false,
+    }
 }
 
 fn open_alias(guest: &mut Guest) -> Fs<Resource<Descriptor>> {

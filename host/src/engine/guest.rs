@@ -11,7 +11,9 @@ use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
+use super::instance::GUEST_INPUT;
 use super::stdio::Stdio;
+use crate::text::clip;
 
 /// Longest log line that a guest may write, in bytes.
 const LOG_LINE: usize = 8 << 10;
@@ -32,8 +34,14 @@ pub(super) struct Guest {
     pub(super) stdio: Stdio,
     pub(super) memory: MemoryLimit,
     pub(super) meter: Arc<Meter>,
-    /// The input directory's preopened handle, by which it is told from others.
+    /// The preopened handles of input and output, by which they are told from
+    /// others.
     pub(super) input_dir: Option<Arc<File>>,
+    pub(super) output_dir: Option<Arc<File>>,
+    /// The name of the attempt's input within `/input`.
+    pub(super) input_name: String,
+    /// For its log lines.
+    pub(super) task_name: String,
     /// The input that WASI cannot open by itself.
     pub(super) alias: Option<Alias>,
     /// Tells how far the attempt is.
@@ -212,18 +220,21 @@ impl report::Host for Guest {
             }
             _ => return,
         }
-        let message = &message[..message.floor_char_boundary(LOG_LINE)];
+        let (task, message) = (&self.task_name, clip(message, LOG_LINE));
         match level {
-            report::Level::Trace => tracing::trace!("{message}"),
-            report::Level::Debug => tracing::debug!("{message}"),
-            report::Level::Info => tracing::info!("{message}"),
-            report::Level::Warn => tracing::warn!("{message}"),
-            report::Level::Error => tracing::error!("{message}"),
+            report::Level::Trace => tracing::trace!("{task}: {message}"),
+            report::Level::Debug => tracing::debug!("{task}: {message}"),
+            report::Level::Info => tracing::info!("{task}: {message}"),
+            report::Level::Warn => tracing::warn!("{task}: {message}"),
+            report::Level::Error => tracing::error!("{task}: {message}"),
         }
     }
 
-    fn progress(&mut self, _input: String, fraction: f64) {
-        self.gauge.set(fraction);
+    fn progress(&mut self, input: String, fraction: f64) {
+        let name = input.strip_prefix(GUEST_INPUT).and_then(|rest| rest.strip_prefix('/'));
+        if name == Some(&self.input_name) {
+            self.gauge.set(fraction);
+        }
     }
 }
 

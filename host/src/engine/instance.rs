@@ -107,7 +107,7 @@ impl Instance {
         let wasi = wasi(sandbox, staging, &stdio)?;
         let mut store = task.store(wasi, stdio, sandbox.memory_limit, sandbox.output_limit, gauge);
         let host_error = |error: wasmtime::Error| SetupError::Host(format!("{error:#}"));
-        files::note_input_dir(store.data_mut(), GUEST_INPUT).map_err(host_error)?;
+        files::note_directories(store.data_mut()).map_err(host_error)?;
         let arguments: Vec<wit::Argument> = sandbox
             .arguments
             .iter()
@@ -137,7 +137,7 @@ impl Instance {
         self.alive
     }
 
-    /// Calls `run`. `input` and `output` are the guest's paths.
+    /// Calls `run`. `input` and `output` are names within `/input` and `/output`.
     pub async fn run(&mut self, input: &str, output: &str, alias: Option<Alias>) -> RunEnd {
         let guest = self.store.data_mut();
         guest.stdio.begin();
@@ -146,11 +146,14 @@ impl Instance {
         guest.memory.refused = false;
         guest.log_lines = 0;
         guest.alias = alias;
+        input.clone_into(&mut guest.input_name);
         // Until the call returns, so that an attempt that is dropped in the
         // middle leaves no instance that seems to work.
         self.alive = false;
         let task = self.component.tigerflow_task_task();
-        let call = task.call_run(&mut self.store, input, output);
+        let input = format!("{GUEST_INPUT}/{input}");
+        let output = format!("{GUEST_OUTPUT}/{output}");
+        let call = task.call_run(&mut self.store, &input, &output);
         let result = within(self.timeout, "--timeout", call).await;
         let guest = self.store.data();
         match result {
@@ -180,7 +183,7 @@ impl Instance {
                 let cause = Cause::Transient { retry_after };
                 RunEnd::Failed(fault::failure(raw.failure, cause, stderr))
             }
-            wit::RunError::Aborted(reason) => RunEnd::Aborted(reason),
+            wit::RunError::Aborted(reason) => RunEnd::Aborted(fault::clip(reason)),
         }
     }
 
@@ -272,6 +275,9 @@ impl Task {
             memory: MemoryLimit::new(memory_limit),
             meter: Arc::new(Meter::new(output_limit)),
             input_dir: None,
+            output_dir: None,
+            input_name: String::new(),
+            task_name: self.description.name.clone(),
             alias: None,
             gauge,
             log_lines: 0,

@@ -167,7 +167,7 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| LoadError::Read { path: path.into(), source })
+    fs::read(path).map_err(|cause| LoadError::Read { path: path.into(), cause })
 }
 
 /// SHA-256 in hexadecimal.

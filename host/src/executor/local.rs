@@ -25,9 +25,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::{Ended, Job, Report};
-use crate::engine::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge, Instance, RunEnd, Sandbox, Task};
+use crate::engine::{Alias, Gauge, Instance, RunEnd, Sandbox, Task};
 use crate::log;
 use crate::outcome::{Cause, Failure, Outcome};
+use crate::text::clip;
 use crate::workspace::Workspace;
 use crate::workspace::catalog::FileId;
 use crate::workspace::error_file::{ABORTED, ErrorFile, TaskIdentity};
@@ -258,6 +259,9 @@ struct Live {
     runs: Cell<u32>,
 }
 
+/// Longest message of a task that goes on a log line, in bytes.
+const LOG_MESSAGE: usize = 500;
+
 /// What to do about a full disk.
 const ADVICE: &str = "free some and run the same command again, nothing is lost";
 
@@ -354,26 +358,19 @@ impl Slot {
             within: shared.canonical_input.clone(),
             follow_links: shared.follow_links,
         });
-        let input = format!("{GUEST_INPUT}/{guest_input}");
-        let output = format!("{GUEST_OUTPUT}/{guest_output}");
-        let end = instance.run(&input, &output, alias).await;
+        let end = instance.run(&guest_input, &guest_output, alias).await;
         let attempt = job.attempts_before + 1;
         let outcome = match end {
-            RunEnd::Ok => match staging.publish(&guest_output, &output_name) {
+            RunEnd::Ok => match staging.publish(&guest_output, &output_name, shared.sandbox.output_limit) {
                 Ok(()) => {
                     if job.attempts_before > 0 {
                         staging.remove_error(&shared.pairing.error_name(stem))?;
                     }
                     Outcome::Done
                 }
-                Err(error @ PublishError::NotAFile(_)) => Outcome::Failed(Failure {
-                    cause: Cause::Failed,
-                    exception_type: "BadOutput".into(),
-                    message: error.to_string(),
-                    traceback: String::new(),
-                    stderr: String::new(),
-                }),
-                Err(error) => return Err(error.into()),
+                Err(error @ PublishError::NotAFile(_)) => bad_output("BadOutput", &error),
+                Err(error @ PublishError::TooLarge(..)) => bad_output("OutputLimit", &error),
+                Err(error @ PublishError::Io { .. }) => return Err(error.into()),
             },
             RunEnd::Failed(_) | RunEnd::Aborted(_) if self.is_gone(&job.name) => Outcome::Vanished,
             RunEnd::Failed(failure) => Outcome::Failed(failure),
@@ -457,12 +454,23 @@ impl Live {
 
 impl From<PublishError> for HostFailure {
     fn from(error: PublishError) -> Self {
-        let full = matches!(&error, PublishError::Io { source, .. } if crate::workspace::is_full(source));
+        let full = matches!(&error, PublishError::Io { cause, .. } if crate::workspace::is_full(cause));
         let advice = if full { format!(": {ADVICE}") } else { String::new() };
         HostFailure(format!("{error}{advice}"))
     }
 }
 
-fn first_line(message: &str) -> &str {
-    message.lines().next().unwrap_or_default()
+fn bad_output(exception_type: &str, error: &PublishError) -> Outcome {
+    Outcome::Failed(Failure {
+        cause: Cause::Failed,
+        exception_type: exception_type.into(),
+        message: error.to_string(),
+        traceback: String::new(),
+        stderr: String::new(),
+    })
+}
+
+/// A message as it fits a log line; the `.err` has it whole.
+fn first_line(message: &str) -> String {
+    clip(message.lines().next().unwrap_or_default().into(), LOG_MESSAGE)
 }

@@ -37,7 +37,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Carries out a plan. Returns when the run is over.
 pub fn execute(plan: Plan) -> Result<Exit, RunError> {
     raise_open_files();
-    let process = |action| move |source| RunError::Process { action, source };
+    let process = |action| move |cause| RunError::Process { action, cause };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -89,10 +89,10 @@ impl Dispatcher {
             );
         }
         let input_dir = plan.sandbox.input_dir.clone();
-        let scan_error = |source| RunError::Scan {
+        let scan_error = |cause| RunError::Scan {
             input: input_dir.clone(),
             output: plan.output_dir.clone(),
-            source,
+            cause,
         };
         // Watching begins before the listing: nothing falls between.
         let watch = (plan.mode != Mode::Once).then(|| Watch::new(&input_dir, plan.poll));

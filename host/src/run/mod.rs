@@ -48,21 +48,21 @@ pub enum RunError {
     #[error(transparent)]
     Workspace(#[from] crate::workspace::Error),
     /// A directory could not be listed.
-    #[error("failed to list `{}` or `{}`: {source}", input.display(), output.display())]
+    #[error("failed to list `{}` or `{}`: {cause}", input.display(), output.display())]
     Scan {
         /// The input directory.
         input: std::path::PathBuf,
         /// The output directory.
         output: std::path::PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The process could not be set up.
-    #[error("failed to {action}: {source}")]
+    #[error("failed to {action}: {cause}")]
     Process {
         /// What was tried.
         action: &'static str,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }

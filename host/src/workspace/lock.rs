@@ -44,18 +44,22 @@ impl Owner {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run is at work.
-    #[error("another run works on it: process {} on {}, since {}", .0.pid, .0.host, crate::log::local_time(.0.since))]
+    #[error(
+        "another run is at work here: process {} on {}, since {} (wait for it, stop it with \
+         `kill {}` there, or give this run another --output-dir or --task-name)",
+        .0.pid, .0.host, crate::log::local_time(.0.since), .0.pid
+    )]
     Held(Owner),
     /// Another run is at work and has not written its name yet.
-    #[error("another run works on it")]
+    #[error("another run is at work here (give this one another --output-dir or --task-name)")]
     HeldByUnknown,
     /// The lock file itself is out of reach.
-    #[error("failed to lock `{}`: {source}", path.display())]
+    #[error("failed to lock `{}`: {cause}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -68,7 +72,7 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock. Also tells of the holder that died with it, if one did.
     pub fn acquire(path: &Path, me: &Owner) -> Result<(Lock, Option<Owner>), LockError> {
-        let io_error = |source| LockError::Io { path: path.into(), source };
+        let io_error = |cause| LockError::Io { path: path.into(), cause };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

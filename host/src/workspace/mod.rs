@@ -44,29 +44,29 @@ pub const DIRECTORY: &str = ".tigerflow";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something in it is out of reach.
-    #[error("failed to {action} `{}`: {source}", path.display())]
+    #[error("failed to {action} `{}`: {cause}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Another run is at work, or the lock is out of reach.
-    #[error("the workspace `{}` is not free: {source}", path.display())]
+    #[error("{cause}; its workspace is `{}`", path.display())]
     Locked {
         /// The workspace.
         path: PathBuf,
         /// Why.
-        source: LockError,
+        cause: LockError,
     },
 }
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io { action, path, source }
+        move |cause| Error::Io { action, path, cause }
     }
 }
 
@@ -153,7 +153,7 @@ impl Workspace {
             .map_err(Error::io("create the workspace", &layout.root))?;
         let owner = Owner::current();
         let (lock, taken_over) = Lock::acquire(&layout.lock(), &owner)
-            .map_err(|source| Error::Locked { path: layout.root.clone(), source })?;
+            .map_err(|cause| Error::Locked { path: layout.root.clone(), cause })?;
         let staging = layout.staging();
         remove_tree(&staging).map_err(Error::io("empty", &staging))?;
         fs::create_dir(&staging).map_err(Error::io("create", &staging))?;

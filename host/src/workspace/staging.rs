@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::OutputDir;
+use crate::text::size;
 
 /// The staging place of one instance slot.
 ///
@@ -31,16 +32,20 @@ pub enum PublishError {
     /// The guest left something that is no output. It is the guest's fault.
     #[error("the task left a {0} at its output path, where a file belongs")]
     NotAFile(&'static str),
+    /// The guest left a file that is larger than it may be: one with holes, as
+    /// what it writes is counted before.
+    #[error("its output has {}, more than {} (raise --output-limit to let it)", size(*.0), size(*.1))]
+    TooLarge(u64, u64),
     /// The output directory does not take it. It is nobody's fault in here, and
     /// goes for every other file as well.
-    #[error("failed to publish `{name}` in `{}`: {source}", directory.display())]
+    #[error("failed to publish `{name}` in `{}`: {cause}", directory.display())]
     Io {
         /// The output directory.
         directory: PathBuf,
         /// The file.
         name: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -60,11 +65,14 @@ impl Staging {
     }
 
     /// Makes what the guest left under the name `staged` the output `name`. An
-    /// empty placeholder, where it left nothing.
-    pub fn publish(&self, staged: &str, name: &OsStr) -> Result<(), PublishError> {
+    /// empty placeholder, where it left nothing. `limit`: its most bytes.
+    pub fn publish(&self, staged: &str, name: &OsStr, limit: u64) -> Result<(), PublishError> {
         let failed = |error: Errno| self.failed(name, error);
         match rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile if stat.st_size as u64 > limit => {
+                    Err(PublishError::TooLarge(stat.st_size as u64, limit))
+                }
                 FileType::RegularFile => {
                     rustix::fs::renameat(&self.guest, staged, &self.output.handle, name)
                         .map_err(failed)
@@ -92,7 +100,7 @@ impl Staging {
             .and_then(|()| {
                 Ok(rustix::fs::renameat(&self.own, "error", &self.output.handle, name)?)
             })
-            .map_err(|source| self.failed(name, source))
+            .map_err(|cause| self.failed(name, cause))
     }
 
     /// Removes an `.err` that its output has overtaken.
@@ -140,11 +148,11 @@ impl Staging {
         &self.output.path
     }
 
-    fn failed(&self, name: &OsStr, source: impl Into<io::Error>) -> PublishError {
+    fn failed(&self, name: &OsStr, cause: impl Into<io::Error>) -> PublishError {
         PublishError::Io {
             directory: self.output.path.clone(),
             name: super::names::shown(name),
-            source: source.into(),
+            cause: cause.into(),
         }
     }
 }

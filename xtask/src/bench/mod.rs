@@ -28,6 +28,8 @@ pub struct Bench {
     pub quick: bool,
     /// A folder on a tmpfs, removed at the end.
     pub scratch: PathBuf,
+    /// Where the host keeps compiled components: not the user's cache, and on disk as that is.
+    pub cache: PathBuf,
     /// The host.
     pub host: PathBuf,
     /// The component that upper-cases, about 100 KB.
@@ -90,6 +92,7 @@ pub fn command(arguments: &[String]) -> Result<()> {
     let bench = Bench {
         quick,
         scratch: scratch.0.clone(),
+        cache: repo::target().join("bench/cache"),
         host: repo::host_binary(),
         upper: repo::test_components().join("upper.wasm"),
     };

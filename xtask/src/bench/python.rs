@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Result;
 
-use super::{Bench, report::Report, start, stats::Sample, throughput::row, workload::Workload};
+use super::{Bench, report::Report, start::Starts, workload::Workload};
 use crate::{process, repo, setup};
 
 const SOURCE: &str = "xtask/bench/python";
@@ -13,25 +13,16 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     let component = component()?;
     let size = fs::metadata(&component)?.len() as f64 / 1e6;
     let one = Workload::new(bench, "python", 1, 1024)?;
-    // A cache that is empty shows what the first start costs; the user's own cache is left alone.
-    let times = start::first_file(bench, &one, &component, bench.short_repetitions() / 2)?;
+    let starts = Starts::measure(bench, &one, &component, bench.short_repetitions() / 2)?;
     report.section(
-        "A large component: the second start",
+        "A large component",
         &format!(
-            "A task in Python made with componentize-py ({SOURCE}), {size:.1} MB: from process start to the published \
-             output of 1 file, after a run that filled the cache, {} times.",
-            times.len()
+            "A task in Python made with componentize-py ({SOURCE}), {size:.1} MB, 1 file, measured as before. {}",
+            starts.explained()
         ),
     );
-    report.table(&[
-        row(["What", "Time"]),
-        vec!["Second start to first file".into(), format!("**{} ms**", shown(&times))],
-    ]);
+    report.table(&starts.rows());
     Ok(())
-}
-
-fn shown(times: &Sample) -> String {
-    times.shown(1)
 }
 
 /// Makes the component with componentize-py unless it is newer than its source and the interface.

@@ -75,6 +75,7 @@ impl Workload {
     /// The host's run over this workload with its usual two log lines a file.
     pub fn host_with_log(&self, bench: &Bench, component: &Path, concurrency: usize) -> Command {
         let mut command = process::command(&bench.host);
+        command.env("TIGERFLOW_CACHE_DIR", &bench.cache);
         command.arg("run").arg(component);
         command.arg("--input-dir").arg(&self.input).args(["--input-ext", ".txt"]);
         command.arg("--output-dir").arg(&self.output).args(["--output-ext", ".txt"]);

@@ -116,9 +116,13 @@ pub fn python() -> Result<()> {
 
 pub fn go() -> Result<()> {
     step("Go", || {
-        let version = process::output(process::command("go").args(["env", "GOVERSION"])).with_context(|| {
-            format!("tasks in Go need Go {}.{} or newer on PATH; install it from your system or go.dev", GO.0, GO.1)
-        })?;
+        let version = process::output(process::command("go").args(["env", "GOVERSION"]))
+            .with_context(|| {
+                format!(
+                    "tasks in Go need Go {}.{} or newer on PATH; install it and try again",
+                    GO.0, GO.1
+                )
+            })?;
         let version = version.trim();
         if go_version(version).is_none_or(|found| found < GO) {
             bail!(
@@ -179,7 +183,7 @@ fn adapter() -> Result<((), String)> {
 pub fn js() -> Result<()> {
     step("componentize-js", || {
         process::quietly(process::command("npm").arg("--version")).context(
-            "tasks in JavaScript need Node.js 20 or newer with npm on PATH (Debian: apt-get install nodejs npm)",
+            "tasks in JavaScript need Node.js with npm on PATH (tried with Node.js 20); install it and try again",
         )?;
         let folder = repo::tools().join("js");
         let stamp = folder.join("packages");
