@@ -5,4 +5,5 @@ mod crash;
 mod faults;
 mod live;
 mod names;
+mod serve;
 mod unprivileged;
