@@ -35,7 +35,7 @@ const fn bad(
 const BAD: [Bad; 20] = [
     bad("0050-abort", "abort", ["Trap", "aborted itself", "misbehave::call"], true),
     bad("0100-panic", "panic boom at last", ["Panic", "boom at last", "misbehave::call"], true),
-    bad("0150-exit-0", "exit 0", ["Exit", "exit code 0", "misbehave::call"], true),
+    bad("0150-exit-0", "exit 0", ["Exit", "instead of returning", "misbehave::call"], true),
     bad("0200-exit-3", "exit 3", ["Exit", "instead of returning", "misbehave::call"], true),
     bad("0250-loop", "loop", ["Timeout", "--timeout", ""], true),
     bad("0300-sleep", "sleep", ["Timeout", "stopped after 1s", ""], true),

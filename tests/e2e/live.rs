@@ -68,11 +68,7 @@ impl Live {
     pub fn wait(mut self) -> Done {
         let done = wait(self.child.take().expect("it is waited for once"));
         let stdout = fs::read(self.log.with_extension("stdout")).expect("it can be read");
-        Done {
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: self.log(),
-            ..done
-        }
+        Done { stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr: self.log(), ..done }
     }
 }
 

@@ -5,5 +5,6 @@ mod crash;
 mod faults;
 mod live;
 mod names;
+mod sandbox;
 mod serve;
 mod unprivileged;

@@ -76,9 +76,8 @@ fn a_name_keeps_its_bytes_whatever_they_are() {
         b".txt",
     ];
     let bench = Bench::new();
-    let name = |stem: &[u8], extension: &str| {
-        OsString::from_vec([stem, extension.as_bytes()].concat())
-    };
+    let name =
+        |stem: &[u8], extension: &str| OsString::from_vec([stem, extension.as_bytes()].concat());
     for (number, stem) in stems.iter().enumerate() {
         bench.add(name(stem, ".txt"), format!("content {number}"));
     }
@@ -106,9 +105,8 @@ fn a_name_keeps_its_bytes_whatever_they_are() {
 fn failures_keep_the_bytes_of_their_names_too() {
     let bench = Bench::new();
     let stem = OsStr::from_bytes(b"bad\n\xff");
-    let with = |extension: &str| {
-        OsString::from_vec([stem.as_bytes(), extension.as_bytes()].concat())
-    };
+    let with =
+        |extension: &str| OsString::from_vec([stem.as_bytes(), extension.as_bytes()].concat());
     bench.add(with(".txt"), "fail");
     bench.run(&guest("slow"), &[]).expect(3).says("Failed processing: bad\\n\u{fffd}.txt");
     assert_eq!(names(&bench.output()), [with(".err")]);
@@ -145,7 +143,8 @@ fn long_names_work_to_the_last_byte() {
 #[test]
 fn an_extension_may_have_several_dots() {
     let bench = Bench::new();
-    for name in ["a.tar.gz", "b.gz", "c.tar.gz.bak", ".tar.gz", "tar.gz", "d.TAR.GZ", "e.x.tar.gz"] {
+    for name in ["a.tar.gz", "b.gz", "c.tar.gz.bak", ".tar.gz", "tar.gz", "d.TAR.GZ", "e.x.tar.gz"]
+    {
         bench.add(name, name);
     }
     let (input, output) = (bench.input(), bench.output());
@@ -288,10 +287,7 @@ fn links_out_of_the_input_directory_need_a_word_and_open_nothing_else() {
     // With it, the guest reads the linked file; not what lies beside it, and
     // not the link of another attempt.
     bench.run(&guest("peek"), &["--follow-links"]).expect(0).says("1 done before");
-    assert_eq!(
-        bench.names(),
-        ["chain.out", "list.out", "other.out", "plain.out", "relative.out"]
-    );
+    assert_eq!(bench.names(), ["chain.out", "list.out", "other.out", "plain.out", "relative.out"]);
     for name in ["list", "relative", "chain"] {
         assert_eq!(bench.out(format!("{name}.out")), nothing(name));
     }

@@ -172,7 +172,7 @@ fn an_idle_server_ends_when_it_is_told_how_long_to_wait() {
     // A file in flight is no idleness, however long it takes.
     let gate = Gate::new(&bench);
     bench.add("b.txt", "two");
-    let mut live = gated(&bench, &gate, &["--idle-timeout", "1ms"]);
+    let mut live = gated(&bench, &gate, &["--idle-timeout", "1ms", "--concurrency-limit", "2"]);
     gate.wait("begun-b.txt");
     bench.add("c.txt", "three");
     gate.open("open-c.txt");
@@ -195,7 +195,8 @@ fn a_signal_lets_files_in_flight_finish() {
         live.signal(signal);
         live.says(&format!("Received signal {number}, initiating shutdown"));
         gate.open("open");
-        let done = live.wait().expect(128 + number).says("1 done, 0 failed, 0 skipped, 2 still to do");
+        let done =
+            live.wait().expect(128 + number).says("1 done, 0 failed, 0 skipped, 2 still to do");
         done.says("Task shutdown complete");
         assert_eq!(bench.names(), ["a.out"]);
         assert_eq!((gate.count("begun-"), gate.count("setup-")), (1, 1));

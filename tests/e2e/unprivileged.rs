@@ -27,7 +27,9 @@ impl Unprivileged {
             return Some(Unprivileged { binary, component, wrapper: None });
         }
         if Command::new("setpriv").arg("--version").output().is_err() {
-            eprintln!("SKIPPED: permissions do not bind root, and `setpriv` (util-linux) is not there");
+            eprintln!(
+                "SKIPPED: permissions do not bind root, and `setpriv` (util-linux) is not there"
+            );
             return None;
         }
         // Copies, as the checkout may be out of that user's reach.

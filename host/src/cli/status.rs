@@ -276,6 +276,9 @@ fn text(report: &Report) -> String {
             report.in_flight.len()
         ),
     );
+    if run.not_taken > 0 {
+        line("not taken", format!("{} (the run's log says why)", run.not_taken));
+    }
     let elapsed = Duration::from_secs(report.seconds.round() as u64);
     line(
         "this run",
@@ -289,7 +292,10 @@ fn text(report: &Report) -> String {
     for attempt in report.in_flight.iter().take(FAILURES_SHOWN) {
         let fraction = attempt.fraction.map(|f| format!(", {:.0} %", f * 100.0));
         let since = local_time(attempt.since);
-        line("in flight", format!("{} since {since}{}", attempt.file, fraction.unwrap_or_default()));
+        line(
+            "in flight",
+            format!("{} since {since}{}", attempt.file, fraction.unwrap_or_default()),
+        );
     }
     if let Some(t) = &report.timings {
         line(

@@ -51,7 +51,9 @@ pub fn directory(text: &str) -> Result<Directory> {
     let guest = guest.trim_end_matches('/');
     let parts: Vec<&str> = guest.split('/').collect();
     ensure!(
-        parts.len() > 1 && parts[0].is_empty() && parts[1..].iter().all(|p| !matches!(*p, "" | "." | "..")),
+        parts.len() > 1
+            && parts[0].is_empty()
+            && parts[1..].iter().all(|p| !matches!(*p, "" | "." | "..")),
         "the guest's path `{guest}` must be absolute and plain, as `/db`"
     );
     let under = |own: &str| guest == own || guest.starts_with(&format!("{own}/"));
@@ -142,7 +144,16 @@ mod tests {
         let d = directory("a:b::/x/y/").unwrap();
         assert_eq!((d.host_path.to_str().unwrap(), d.guest_path.as_str()), ("a:b", "/x/y"));
         assert!(!d.writable);
-        for bad in ["/db", "::/db", "/a::db", "/a::/", "/a::/db:rx", "/a::/input", "/a::/output/x", "/a::/x/../y"] {
+        for bad in [
+            "/db",
+            "::/db",
+            "/a::db",
+            "/a::/",
+            "/a::/db:rx",
+            "/a::/input",
+            "/a::/output/x",
+            "/a::/x/../y",
+        ] {
             assert!(directory(bad).is_err(), "{bad}");
         }
     }

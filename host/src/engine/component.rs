@@ -68,16 +68,16 @@ pub(super) fn check_bytes(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
     match bytes {
         [] => unfit("is empty: was its build cut off?".into()),
         // The magic number, then version and layer: 1, 0 is a core module.
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => unfit(format!(
-            "is a WebAssembly core module, not a component: {HOW_TO_BUILD}"
-        )),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            unfit(format!("is a WebAssembly core module, not a component: {HOW_TO_BUILD}"))
+        }
         [0, b'a', b's', b'm', ..] => Ok(()),
         [0x7f, b'E', b'L', b'F', ..] => unfit(format!(
             "is a program for this machine, not a WebAssembly component: {HOW_TO_BUILD}"
         )),
-        _ if bytes.starts_with(b"(component") || bytes.starts_with(b"(module") => unfit(
-            "is WebAssembly text: translate it with `wasm-tools parse -o TASK.wasm`".into(),
-        ),
+        _ if bytes.starts_with(b"(component") || bytes.starts_with(b"(module") => {
+            unfit("is WebAssembly text: translate it with `wasm-tools parse -o TASK.wasm`".into())
+        }
         _ => unfit(format!("is not a WebAssembly component: {HOW_TO_BUILD}")),
     }
 }

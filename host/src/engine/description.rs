@@ -174,7 +174,9 @@ impl Description {
 fn check_parameter(raw: wit::Parameter) -> Result<Parameter, String> {
     let name = raw.name;
     if !is_kebab_case(&name) {
-        return Err(format!("the name of its parameter `{name}` is not kebab-case, as `max-words`"));
+        return Err(format!(
+            "the name of its parameter `{name}` is not kebab-case, as `max-words`"
+        ));
     }
     let kind = match raw.kind {
         wit::ParameterKind::Text => Kind::Text,
@@ -208,8 +210,7 @@ fn is_kebab_case(name: &str) -> bool {
     name.len() <= NAME_LIMIT
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.split('-').all(|word| {
-            !word.is_empty()
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         })
 }
 

@@ -34,7 +34,8 @@ pub(super) fn describe(fault: &Fault<'_>, guest: &Guest) -> Failure {
     let (cause, (kind, message), traceback) = match fault {
         Fault::Timeout { limit, option } => {
             let limit = humantime::format_duration(*limit);
-            let message = format!("it was stopped after {limit} (raise {option} to give it more time)");
+            let message =
+                format!("it was stopped after {limit} (raise {option} to give it more time)");
             (Cause::Timeout, ("Timeout", message), String::new())
         }
         Fault::Trap(error) => (Cause::Crash, crash(error, guest, &stderr), frames(error)),

@@ -22,8 +22,8 @@ use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Host as _, HostDescriptor, MetadataHashValue,
-    OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Host as _, HostDescriptor,
+    MetadataHashValue, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, FsResult, InputStream, OutputStream, Pollable, StreamError,
@@ -79,7 +79,9 @@ pub(super) fn note_directories(guest: &mut Guest) -> wasmtime::Result<()> {
 fn streams(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     instance.func_wrap(
         "[method]descriptor.read-via-stream",
-        |mut store: Store<'_>, (fd, offset): (Resource<Descriptor>, u64)| -> Fs<Resource<DynInputStream>> {
+        |mut store: Store<'_>,
+         (fd, offset): (Resource<Descriptor>, u64)|
+         -> Fs<Resource<DynInputStream>> {
             let guest = store.data_mut();
             let file = match guest.table.get(&fd)? {
                 Descriptor::File(file) => Arc::clone(&file.file),
@@ -103,7 +105,11 @@ fn streams(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )
 }
 
-fn writer(guest: &mut Guest, fd: &Resource<Descriptor>, position: Position) -> Fs<Resource<DynOutputStream>> {
+fn writer(
+    guest: &mut Guest,
+    fd: &Resource<Descriptor>,
+    position: Position,
+) -> Fs<Resource<DynOutputStream>> {
     let file = match writable(guest, fd)? {
         Ok(file) => Arc::clone(&file.file),
         Err(code) => return Ok((Err(code),)),
@@ -113,7 +119,10 @@ fn writer(guest: &mut Guest, fd: &Resource<Descriptor>, position: Position) -> F
     Ok((Ok(guest.table.push(stream)?),))
 }
 
-fn writable<'a>(guest: &'a Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<Result<&'a WasiFile, ErrorCode>> {
+fn writable<'a>(
+    guest: &'a Guest,
+    fd: &Resource<Descriptor>,
+) -> wasmtime::Result<Result<&'a WasiFile, ErrorCode>> {
     Ok(match guest.table.get(fd)? {
         Descriptor::File(file) if file.perms.write_not_permitted() => Err(ErrorCode::NotPermitted),
         Descriptor::File(file) => Ok(file),
@@ -125,7 +134,9 @@ fn writable<'a>(guest: &'a Guest, fd: &Resource<Descriptor>) -> wasmtime::Result
 fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     instance.func_wrap(
         "[method]descriptor.read",
-        |mut store: Store<'_>, (fd, length, offset): (Resource<Descriptor>, u64, u64)| -> Fs<(Vec<u8>, bool)> {
+        |mut store: Store<'_>,
+         (fd, length, offset): (Resource<Descriptor>, u64, u64)|
+         -> Fs<(Vec<u8>, bool)> {
             let file = match store.data_mut().table.get(&fd)? {
                 Descriptor::File(file) => &file.file,
                 Descriptor::Dir(_) => return Ok((Err(ErrorCode::IsDirectory),)),
@@ -143,7 +154,9 @@ fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )?;
     instance.func_wrap(
         "[method]descriptor.write",
-        |mut store: Store<'_>, (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)| -> Fs<u64> {
+        |mut store: Store<'_>,
+         (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)|
+         -> Fs<u64> {
             let guest = store.data_mut();
             let file = match writable(guest, &fd)? {
                 Ok(file) => file,
@@ -184,7 +197,9 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Open = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
     instance.func_wrap(
         "[method]descriptor.open-at",
-        |mut store: Store<'_>, (fd, path_flags, path, open_flags, flags): Open| -> Fs<Resource<Descriptor>> {
+        |mut store: Store<'_>,
+         (fd, path_flags, path, open_flags, flags): Open|
+         -> Fs<Resource<Descriptor>> {
             let guest = store.data_mut();
             if leads_into_workspace(&path) {
                 return Ok((Err(ErrorCode::NotPermitted),));
@@ -207,7 +222,8 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             if !known && would_block(guest, Resource::new_borrow(fd.rep()), path_flags, &path) {
                 return Ok((Err(ErrorCode::Unsupported),));
             }
-            let result = in_place(guest.filesystem().open_at(fd, path_flags, path, open_flags, flags));
+            let result =
+                in_place(guest.filesystem().open_at(fd, path_flags, path, open_flags, flags));
             if let Err(error) = &result
                 && let Some(ErrorCode::InsufficientSpace | ErrorCode::Quota) = error.downcast_ref()
             {
@@ -218,7 +234,9 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )?;
     instance.func_wrap(
         "[method]descriptor.stat-at",
-        |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<DescriptorStat> {
+        |mut store: Store<'_>,
+         (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)|
+         -> Fs<DescriptorStat> {
             let guest = store.data_mut();
             if leads_into_workspace(&path) {
                 return Ok((Err(ErrorCode::NotPermitted),));
@@ -232,13 +250,17 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )?;
     instance.func_wrap(
         "[method]descriptor.metadata-hash-at",
-        |mut store: Store<'_>, (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)| -> Fs<MetadataHashValue> {
+        |mut store: Store<'_>,
+         (fd, path_flags, path): (Resource<Descriptor>, PathFlags, String)|
+         -> Fs<MetadataHashValue> {
             let guest = store.data_mut();
             if leads_into_workspace(&path) {
                 return Ok((Err(ErrorCode::NotPermitted),));
             }
             if is_alias(guest, &fd, &path)? {
-                return with_alias(guest, |guest, fd| in_place(guest.filesystem().metadata_hash(fd)));
+                return with_alias(guest, |guest, fd| {
+                    in_place(guest.filesystem().metadata_hash(fd))
+                });
             }
             let result = in_place(guest.filesystem().metadata_hash_at(fd, path_flags, path));
             convert(guest, result)
@@ -403,7 +425,9 @@ impl OutputStream for Writer {
         let length = bytes.len() as u64;
         self.meter.add(length).map_err(|over| StreamError::Trap(over.into()))?;
         let result = match &mut self.position {
-            Position::At(offset) => self.file.write_all_at(&bytes, *offset).map(|()| *offset += length),
+            Position::At(offset) => {
+                self.file.write_all_at(&bytes, *offset).map(|()| *offset += length)
+            }
             Position::End => {
                 self.file.metadata().and_then(|meta| self.file.write_all_at(&bytes, meta.len()))
             }

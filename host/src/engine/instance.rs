@@ -116,8 +116,7 @@ impl Instance {
 
         let call = async {
             let component = task.pre.instantiate_async(&mut store).await?;
-            let result =
-                component.tigerflow_task_task().call_setup(&mut store, &arguments).await?;
+            let result = component.tigerflow_task_task().call_setup(&mut store, &arguments).await?;
             Ok((component, result))
         };
         match within(sandbox.setup_timeout, "--setup-timeout", call).await {
@@ -227,9 +226,9 @@ async fn within<T>(
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Stop> {
     let result = match limit {
-        Some(limit) => tokio::time::timeout(limit, call)
-            .await
-            .map_err(|_| Stop::Timeout(limit, option))?,
+        Some(limit) => {
+            tokio::time::timeout(limit, call).await.map_err(|_| Stop::Timeout(limit, option))?
+        }
         None => call.await,
     };
     result.map_err(Stop::Trap)

@@ -112,10 +112,9 @@ impl Task {
             interruptible,
             pre,
         };
-        task.description = task.describe().map_err(|problem| LoadError::Describe {
-            path: path.into(),
-            problem,
-        })?;
+        task.description = task
+            .describe()
+            .map_err(|problem| LoadError::Describe { path: path.into(), problem })?;
         Ok(task)
     }
 

@@ -346,8 +346,8 @@ impl Slot {
         let shared = &*self.shared;
         let stem = shared.pairing.stem(&job.name).unwrap_or_default();
         let output_name = shared.pairing.output_name(stem);
-        let guest_input = guest_name(&job.name);
-        let guest_output = guest_name(&output_name);
+        let guest_input = guest_name(stem, &shared.pairing.input);
+        let guest_output = guest_name(stem, &shared.pairing.output);
         tracing::info!(target: log::FILE, "Starting processing: {}", shown(&job.name));
         self.set_activity(Some(&job.name));
         let begun = Instant::now();
@@ -361,17 +361,19 @@ impl Slot {
         let end = instance.run(&guest_input, &guest_output, alias).await;
         let attempt = job.attempts_before + 1;
         let outcome = match end {
-            RunEnd::Ok => match staging.publish(&guest_output, &output_name, shared.sandbox.output_limit) {
-                Ok(()) => {
-                    if job.attempts_before > 0 {
-                        staging.remove_error(&shared.pairing.error_name(stem))?;
+            RunEnd::Ok => {
+                match staging.publish(&guest_output, &output_name, shared.sandbox.output_limit) {
+                    Ok(()) => {
+                        if job.attempts_before > 0 {
+                            staging.remove_error(&shared.pairing.error_name(stem))?;
+                        }
+                        Outcome::Done
                     }
-                    Outcome::Done
+                    Err(error @ PublishError::NotAFile(_)) => bad_output("BadOutput", &error),
+                    Err(error @ PublishError::TooLarge(..)) => bad_output("OutputLimit", &error),
+                    Err(error @ PublishError::Io { .. }) => return Err(error.into()),
                 }
-                Err(error @ PublishError::NotAFile(_)) => bad_output("BadOutput", &error),
-                Err(error @ PublishError::TooLarge(..)) => bad_output("OutputLimit", &error),
-                Err(error @ PublishError::Io { .. }) => return Err(error.into()),
-            },
+            }
             RunEnd::Failed(_) | RunEnd::Aborted(_) if self.is_gone(&job.name) => Outcome::Vanished,
             RunEnd::Failed(failure) => Outcome::Failed(failure),
             RunEnd::Aborted(reason) => Outcome::Aborted(reason),
@@ -454,7 +456,8 @@ impl Live {
 
 impl From<PublishError> for HostFailure {
     fn from(error: PublishError) -> Self {
-        let full = matches!(&error, PublishError::Io { cause, .. } if crate::workspace::is_full(cause));
+        let full =
+            matches!(&error, PublishError::Io { cause, .. } if crate::workspace::is_full(cause));
         let advice = if full { format!(": {ADVICE}") } else { String::new() };
         HostFailure(format!("{error}{advice}"))
     }

@@ -127,6 +127,7 @@ impl Dispatcher {
             failed_before: before.failed,
             aborted_before: before.aborted,
             to_do: before.to_do,
+            not_taken: before.not_taken,
         };
         let mut journal = workspace.journal()?;
         journal.push(&Record::RunStarted(run.clone()));
@@ -438,11 +439,12 @@ impl Dispatcher {
         self.journal.push(&end);
         self.flush_journal();
         self.write_progress(Some(exit));
-        let left = self.left();
-        tracing::info!(
-            "{}",
-            display::summary(&self.before, &self.counts, left, self.begun.elapsed())
-        );
+        let rest = display::Rest {
+            left: self.left(),
+            not_taken: self.intake.catalog.count(State::Skipped),
+        };
+        let elapsed = self.begun.elapsed();
+        tracing::info!("{}", display::summary(&self.before, &self.counts, rest, elapsed));
         tracing::info!("Task shutdown complete");
         exit
     }

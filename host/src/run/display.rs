@@ -80,21 +80,37 @@ pub fn found(before: &Before) -> String {
         0 => String::new(),
         n => format!(" ({n} of them failed before)"),
     };
-    format!("{}: {}, {} to do{again}", count(total, "file"), parts.join(", "), before.to_do)
+    let not_taken = match before.not_taken {
+        0 => String::new(),
+        n => format!(", {n} not taken (see above)"),
+    };
+    let total = count(total, "file");
+    format!("{total}: {}, {} to do{again}{not_taken}", parts.join(", "), before.to_do)
+}
+
+/// What a run leaves behind undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// Inputs that are still to do.
+    pub left: usize,
+    /// Inputs that cannot be taken.
+    pub not_taken: usize,
 }
 
 /// What a run did: `75 done, 2 failed in 1.2s (64.2 files/s)`.
-pub fn summary(before: &Before, counts: &Counts, left: usize, elapsed: Duration) -> String {
+pub fn summary(before: &Before, counts: &Counts, rest: Rest, elapsed: Duration) -> String {
     let mut parts = vec![format!("{} done", counts.done), format!("{} failed", counts.failed)];
     if counts.aborted > 0 {
         parts.push(format!("{} aborted", counts.aborted));
     }
     parts.push(format!("{} skipped", before.done + before.failed + before.aborted));
-    if left > 0 {
-        parts.push(format!("{left} still to do"));
+    if rest.left > 0 {
+        parts.push(format!("{} still to do", rest.left));
+    }
+    if rest.not_taken > 0 {
+        parts.push(format!("{} not taken (see above)", rest.not_taken));
     }
     let seconds = elapsed.as_secs_f64();
     let rate = counts.total() as f64 / seconds.max(1e-9);
     format!("{} in {seconds:.2} s ({rate:.1} files/s)", parts.join(", "))
 }
-

@@ -3,8 +3,8 @@
 //! One dispatcher talks to everything outside in one loop, and asks the
 //! scheduler what to do about it.
 
-pub mod display;
 mod dispatch;
+pub mod display;
 pub mod plan;
 mod signals;
 

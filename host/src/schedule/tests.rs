@@ -16,10 +16,7 @@ fn once_hands_out_a_window_at_a_time_and_ends() {
     assert_eq!(s.on(Event::Found(ids(0..3)), S, 0), [Action::HandOut(ids(0..2))]);
     assert_eq!(s.on(Event::Ended(FileId(1)), S, 0), [Action::HandOut(ids(2..3))]);
     assert_eq!(s.on(Event::Ended(FileId(0)), S, 0), []);
-    assert_eq!(
-        s.on(Event::Ended(FileId(2)), S, 0),
-        [Action::Drain, Action::End(Ending::Complete)]
-    );
+    assert_eq!(s.on(Event::Ended(FileId(2)), S, 0), [Action::Drain, Action::End(Ending::Complete)]);
 }
 
 #[test]
@@ -69,19 +66,13 @@ fn a_signal_lets_files_in_flight_finish_and_a_second_one_does_not() {
 #[test]
 fn the_first_setup_has_one_try_and_later_ones_three() {
     let mut s = Scheduler::new(Mode::Serve, 1);
-    assert_eq!(
-        s.on(Event::SetupFailed, S, 0),
-        [Action::Drain, Action::End(Ending::SetupFailed)]
-    );
+    assert_eq!(s.on(Event::SetupFailed, S, 0), [Action::Drain, Action::End(Ending::SetupFailed)]);
 
     let mut s = Scheduler::new(Mode::Serve, 1);
     s.on(Event::SetupWorked, S, 0);
     assert_eq!(s.on(Event::SetupFailed, S, 0), []);
     assert_eq!(s.on(Event::SetupFailed, S, 0), []);
-    assert_eq!(
-        s.on(Event::SetupFailed, S, 0),
-        [Action::Drain, Action::End(Ending::SetupFailed)]
-    );
+    assert_eq!(s.on(Event::SetupFailed, S, 0), [Action::Drain, Action::End(Ending::SetupFailed)]);
 }
 
 #[test]

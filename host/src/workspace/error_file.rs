@@ -64,9 +64,7 @@ pub fn read_verdict(path: &Path) -> Verdict {
     let parsed: io::Result<ErrorFile> =
         std::fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
     match parsed {
-        Ok(error) => {
-            Verdict { aborted: error.exception_type == ABORTED, attempts: error.attempts }
-        }
+        Ok(error) => Verdict { aborted: error.exception_type == ABORTED, attempts: error.attempts },
         Err(_) => Verdict { aborted: false, attempts: 1 },
     }
 }

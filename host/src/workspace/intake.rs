@@ -27,11 +27,7 @@ struct Look {
 
 impl Look {
     fn new(meta: &Metadata) -> Self {
-        Look {
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            inode: meta.ino(),
-        }
+        Look { size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
     }
 }
 
@@ -73,6 +69,8 @@ pub struct Before {
     pub to_do: usize,
     /// Of those to do: the ones that failed before.
     pub retried: usize,
+    /// Names that end in the extension, and are not taken; the log says why.
+    pub not_taken: usize,
 }
 
 /// The inputs, and what is known of each.
@@ -134,7 +132,8 @@ impl Intake {
         let now = Instant::now();
         let ready = self.admit(candidates, now);
         let to_do = ready.len() + self.unsettled.len();
-        Ok((Before { done, failed, aborted, to_do, retried }, ready))
+        let not_taken = self.catalog.count(State::Skipped);
+        Ok((Before { done, failed, aborted, to_do, retried, not_taken }, ready))
     }
 
     /// Lists the input directory again if it changed. Returns what may be taken

@@ -62,6 +62,9 @@ pub struct RunStarted {
     pub aborted_before: usize,
     /// Inputs to do.
     pub to_do: usize,
+    /// Inputs that cannot be taken; the log says why.
+    #[serde(default)]
+    pub not_taken: usize,
 }
 
 /// How an attempt ended.

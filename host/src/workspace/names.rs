@@ -139,11 +139,13 @@ pub fn shown(name: &OsStr) -> String {
     one_line(&name.to_string_lossy()).into_owned()
 }
 
-/// A name as the task sees it. Paths in WASI are Unicode, so what is not UTF-8
-/// in a name becomes U+FFFD; the host opens the real file when the task asks
-/// for that name.
-pub fn guest_name(name: &OsStr) -> String {
-    name.to_string_lossy().into_owned()
+/// The name of a file of this stem as the task sees it. Paths in WASI are
+/// Unicode, so what is not UTF-8 in a stem becomes U+FFFD, and what is too long
+/// then is cut; the host opens the real file when the task asks for that name.
+pub fn guest_name(stem: &OsStr, extension: &Extension) -> String {
+    let stem = stem.to_string_lossy();
+    let room = NAME_MAX.saturating_sub(extension.as_str().len());
+    format!("{}{extension}", &stem[..stem.floor_char_boundary(room)])
 }
 
 #[cfg(test)]
@@ -175,6 +177,15 @@ mod tests {
         assert_eq!(p.stem(OsStr::new("..txt")), Some(OsStr::new(".")));
         assert_eq!(p.stem(OsStr::new("a.tar.txt")), Some(OsStr::new("a.tar")));
         assert_eq!(p.stem(OsStr::new("a.TXT")), None);
+    }
+
+    #[test]
+    fn a_guests_name_fits_a_file_system() {
+        let extension = ".txt".parse().unwrap();
+        assert_eq!(guest_name(OsStr::new("größe 1"), &extension), "größe 1.txt");
+        let odd = OsString::from_vec(vec![0xff; 150]);
+        let name = guest_name(&odd, &extension);
+        assert!(name.len() <= NAME_MAX && name.ends_with("\u{fffd}.txt"));
     }
 
     #[test]

@@ -85,9 +85,7 @@ impl Staging {
                 // An empty file is complete the moment that it exists.
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o666);
-                rustix::fs::openat(&self.output.handle, name, flags, mode)
-                    .map(drop)
-                    .map_err(failed)
+                rustix::fs::openat(&self.output.handle, name, flags, mode).map(drop).map_err(failed)
             }
             Err(error) => Err(failed(error)),
         }
@@ -97,9 +95,7 @@ impl Staging {
     pub fn publish_error(&self, name: &OsStr, content: &[u8]) -> Result<(), PublishError> {
         let temporary = self.path.join("error");
         std::fs::write(&temporary, content)
-            .and_then(|()| {
-                Ok(rustix::fs::renameat(&self.own, "error", &self.output.handle, name)?)
-            })
+            .and_then(|()| Ok(rustix::fs::renameat(&self.own, "error", &self.output.handle, name)?))
             .map_err(|cause| self.failed(name, cause))
     }
 
