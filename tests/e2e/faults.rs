@@ -3,11 +3,14 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::Value;
-use tigerflow_tests::{Bench, Done, guest};
+use tigerflow_tests::{Bench, Done, guest, wait, wait_until};
+
+use crate::live::Live;
 
 /// Limits under which each fault shows within moments.
-const LIMITS: [&str; 6] = ["--timeout", "1s", "--memory-limit", "64M", "--output-limit", "10M"];
+const LIMITS: [&str; 6] = ["--timeout", "2s", "--memory-limit", "64M", "--output-limit", "10M"];
 
 /// A way to fail: the input's name and content, and what its `.err` says.
 struct Bad {
@@ -38,7 +41,7 @@ const BAD: [Bad; 20] = [
     bad("0150-exit-0", "exit 0", ["Exit", "instead of returning", "misbehave::call"], true),
     bad("0200-exit-3", "exit 3", ["Exit", "instead of returning", "misbehave::call"], true),
     bad("0250-loop", "loop", ["Timeout", "--timeout", ""], true),
-    bad("0300-sleep", "sleep", ["Timeout", "stopped after 1s", ""], true),
+    bad("0300-sleep", "sleep", ["Timeout", "stopped after 2s", ""], true),
     bad("0350-bomb", "bomb", ["MemoryLimit", "--memory-limit", "misbehave::call"], true),
     bad("0400-deep", "deep", ["StackOverflow", "recursion", "misbehave::deep"], true),
     bad("0450-frames", "deep-frames", ["Trap", "recursion", "misbehave::deep_frames"], true),
@@ -120,7 +123,7 @@ fn an_instance_is_replaced_after_a_fault_and_reused_otherwise() {
     bench.add("a.txt", "good one").add("b.txt", "fail 1").add("c.txt", "abort");
     bench.add("d.txt", "good two").add("e.txt", "aborted no").add("f.txt", "sleep");
     bench.add("g.txt", "directory").add("h.txt", "good three").add("i.txt", "exit 0");
-    let limits = ["--concurrency-limit", "1", "--timeout", "300ms"];
+    let limits = ["--concurrency-limit", "1", "--timeout", "500ms"];
     let done = bench.run(&guest("misbehave"), &limits).expect(3);
     // The last one died, too: there is nothing to tear down.
     assert_eq!(done.stdout, "setup\nsetup\nsetup\n");
@@ -141,6 +144,32 @@ fn what_an_attempt_leaves_is_gone_before_the_next() {
         assert_eq!(bench.out("b.out"), "NEXT 0", "{before}");
         assert!(!done.stderr.contains("WARNING"), "{before}: {}", done.stderr);
     }
+}
+
+#[test]
+fn what_a_lost_instance_leaves_is_gone_as_well() {
+    let partial =
+        ["partial abort", "partial exit 0", "partial sleep", "partial loop", "partial bomb"];
+    for before in [&partial[..], &["write 20000000", "pieces 50 1000000"]].concat() {
+        let bench = Bench::new();
+        bench.add("a.txt", before).add("b.txt", "good next");
+        let more = [&LIMITS[..], &["--concurrency-limit", "1"]].concat();
+        let done = bench.run(&guest("misbehave"), &more).expect(3);
+        assert_eq!(done.stdout, "setup\nsetup\nteardown\n", "{before}: it takes two instances");
+        assert_eq!(bench.names(), ["a.err", "b.out"], "{before}");
+        assert_eq!(bench.out("b.out"), "NEXT 0", "{before}");
+    }
+}
+
+#[test]
+fn an_output_is_complete_once_it_is_published() {
+    // A task, or a library in it, that keeps its file open must not change an
+    // output that others read by now.
+    let bench = Bench::new();
+    bench.add("a.txt", "keep").add("b.txt", "write-to-kept").add("c.txt", "good c");
+    bench.run(&guest("misbehave"), &["--concurrency-limit", "1"]).expect(0);
+    assert_eq!(bench.out("a.out"), "complete");
+    assert_eq!(bench.out("c.out"), "C 0");
 }
 
 #[test]
@@ -189,6 +218,47 @@ fn stdout_is_the_hosts_and_its_lines_stay_whole() {
         "{:?}",
         others.collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn a_guest_that_computes_for_ever_holds_up_no_neighbour() {
+    // More in flight than there are cores, and no time limit.
+    let slots = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let bench = Bench::new();
+    let limit = slots.to_string();
+    let more = ["--settle", "0", "--concurrency-limit", &limit];
+    let live = Live::start(&bench, &mut bench.serve(&guest("misbehave"), &more));
+    // Whole at once: without a settle time a file is taken as it comes.
+    let arrive = |name: &str, content: &str| {
+        bench.add("part", content);
+        fs::rename(bench.input().join("part"), bench.input().join(name)).expect("a rename");
+    };
+    for number in 1..slots {
+        arrive(&format!("{number}.txt"), "wait-for /input/go");
+    }
+    wait_until("all slots but one are busy", || {
+        live.log().matches("Starting processing: ").count() == slots - 1
+    });
+    arrive("endless.txt", "loop");
+    live.says("Starting processing: endless.txt");
+    arrive("go", "");
+    wait_until("all neighbours are done", || bench.names().len() == slots - 1);
+    arrive("late.txt", "good late");
+    wait_until("a late file is done", || bench.has("late.out"));
+    assert!(!bench.has("endless.out") && !bench.has("endless.err"));
+    // Asked once it waits for the endless file; asked twice it leaves.
+    live.signal(Signal::INT).says("initiating shutdown").signal(Signal::INT);
+    live.wait().expect(130);
+}
+
+#[test]
+fn a_reader_of_stdout_that_left_is_no_fault() {
+    let bench = Bench::new();
+    bench.add("a.txt", "lines 20000").add("b.txt", "good b");
+    let mut child = bench.serve(&guest("misbehave"), &["--once"]).spawn().expect("it starts");
+    drop(child.stdout.take());
+    wait(child).expect(0).says("2 done, 0 failed");
+    assert_eq!(bench.names(), ["a.out", "b.out"]);
 }
 
 #[test]

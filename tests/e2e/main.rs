@@ -1,10 +1,18 @@
 //! End-to-end tests: the built binary on real components.
 
 mod basics;
+mod cache;
 mod crash;
 mod faults;
+mod full_disk;
+mod limits;
 mod live;
 mod names;
+mod outcomes;
+mod parameters;
+mod plugins;
 mod sandbox;
 mod serve;
+mod status;
 mod unprivileged;
+mod usage;

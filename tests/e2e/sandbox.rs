@@ -4,10 +4,12 @@ use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tigerflow_tests::{Bench, Done, finish, guest, host, wait, wait_until};
+use rustix::process::Signal;
+use tigerflow_tests::{Bench, Done, finish, guest, host, wait_until};
+
+use crate::live::Live;
 
 /// What came of each attempt that a report tells of: the line, and what was
 /// reached or `None`.
@@ -222,7 +224,7 @@ fn within(bench: &Bench, output: &Path) -> Command {
     let mut command = host();
     command.arg("run").arg(guest("reach")).arg("--input-dir").arg(bench.input());
     command.args(["--input-ext", ".txt", "--output-ext", ".out", "--output-dir"]).arg(output);
-    command.args(["--concurrency-limit", "2"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["--concurrency-limit", "2"]);
     command
 }
 
@@ -232,8 +234,7 @@ fn a_neighbours_staging_is_not_reached() {
     // second one looks for it. Input and output directory are one.
     let bench = place();
     bench.add("1.txt", "create /output/half\nawait /input/2.out");
-    let child = within(&bench, &bench.input()).arg("--settle").arg("0").spawn().expect("it starts");
-    let pid = Pid::from_child(&child);
+    let live = Live::start(&bench, within(&bench, &bench.input()).args(["--settle", "0"]));
     let staging = bench.input().join(".tigerflow/reach/staging");
     wait_until("the first file is in the middle of its work", || {
         (0..2).any(|slot| staging.join(format!("{slot}/guest/half")).exists())
@@ -268,8 +269,8 @@ fn a_neighbours_staging_is_not_reached() {
     fs::rename(bench.input().join("2.part"), bench.input().join("2.txt")).expect("a rename");
     let output = |name: &str| bench.input().join(name);
     wait_until("both are done", || output("1.out").exists() && output("2.out").exists());
-    kill_process(pid, Signal::INT).expect("a signal can be sent");
-    wait(child).expect(130);
+    live.signal(Signal::INT);
+    live.wait().expect(130);
     assert_denied(&fs::read_to_string(output("2.out")).expect("a report"), &attempts);
     let first = fs::read_to_string(output("1.out")).expect("a report");
     assert_reached(&first, &[("create /output/half", ""), ("await /input/2.out", "")]);
@@ -375,6 +376,19 @@ fn a_directory_is_granted_for_writing() {
 }
 
 #[test]
+fn a_denied_reach_names_the_option_that_would_grant_it() {
+    // With the SDK's functions. A language's own library looks for the path
+    // among what was granted, and the host never hears of it.
+    let bench = place();
+    bench.add("a.txt", "read-by-sdk /db/words").add("b.txt", "read /db/words");
+    bench.run(&guest("misbehave"), &[]).expect(3);
+    let error = bench.err("a.err");
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains("/db/words") && message.contains("--dir"), "{message}");
+    assert_eq!(bench.err("b.err")["exception_type"], "NotFound");
+}
+
+#[test]
 fn a_grant_for_writing_must_not_hold_the_workspace() {
     let bench = place();
     bench.add("a.txt", "list /x");
@@ -456,6 +470,7 @@ fn values_of_variables_are_told_to_nobody() {
         check(&bench.run(&guest(task), &["-vv", "--env", &given, "--retry-failed"]));
     }
     assert_eq!(results(&bench.out("d.out")), [("env-length KEY", Some("14"))]);
+    bench.add("e.txt", "good e");
     check(&bench.run(&guest("misbehave"), &["--env", &given, "--at-setup", "panic x"]).expect(4));
     // Mistakes that make the host repeat the command line.
     for mistake in [&["--timeout", "soon"][..], &["--gretting", "x"], &["--dir", "/not/there::/x"]]

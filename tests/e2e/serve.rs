@@ -330,6 +330,39 @@ fn files_in_flight_are_as_many_as_allowed_and_never_more() {
 }
 
 #[test]
+fn files_that_no_event_tells_of_are_found() {
+    // The kernel keeps 16,384 events for a reader that does not come.
+    const FILES: usize = 20_000;
+    let bench = Bench::new();
+    let live = upper(&bench, &["--settle", "0", "--poll-interval", "10m"]);
+    live.signal(Signal::STOP);
+    for number in 0..FILES {
+        bench.add(format!("{number}.txt"), "x");
+    }
+    live.signal(Signal::CONT);
+    let outputs = || fs::read_dir(bench.output()).expect("out can be listed").count() - 1;
+    wait_until("all of them are done", || outputs() == FILES);
+    let log = stop(live);
+    assert!(log.contains(&format!("{FILES} done, 0 failed, 0 skipped")), "{log:.2000}");
+}
+
+#[test]
+fn an_output_directory_that_is_taken_away_stops_the_run() {
+    let bench = Bench::new();
+    let gate = Gate::new(&bench);
+    for name in ["a.txt", "b.txt", "c.txt", "d.txt"] {
+        bench.add(name, name);
+    }
+    let live = gated(&bench, &gate, &["--once", "--concurrency-limit", "1"]);
+    gate.wait("begun-a.txt");
+    fs::remove_dir_all(bench.output()).expect("it can be removed");
+    gate.open("open");
+    let done = live.wait().expect(1).says("failed to publish `a.err`").says("4 still to do");
+    assert_eq!(done.stderr.matches("ERROR").count(), 1, "{}", done.stderr);
+    assert!(!bench.output().exists());
+}
+
+#[test]
 fn an_unchanged_directory_is_not_listed_again() {
     let bench = Bench::new();
     let input = bench.input();

@@ -7,7 +7,7 @@
 # `cargo xtask setup rust`; writes PREFIX and nothing else: no package is installed, no rustup
 # toolchain is linked, and root is not needed.
 #
-# 1. Debian's rustc-web and rust-web-src, of one version, are unpacked.
+# 1. Debian's rustc-web, its clippy and rust-web-src, of one version, are unpacked.
 # 2. std is built for both targets with that compiler (-Zbuild-std): std's source must be the
 #    compiler's own version.
 # 3. wasi-libc comes from trixie: bookworm's, of 2022, has no wasm32-wasip2.
@@ -70,13 +70,14 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | gr
 [ -n "$mirror" ] || die "no Debian mirror in this machine's apt sources to take wasi-libc from"
 
 step "downloading rustc-web and rust-web-src $version, $llvm"
-download "rustc-web=$version" "rust-web-src=$version" "libstd-rust-web-dev=$version" "$runtime=$version" "$llvm"
+download "rustc-web=$version" "rust-web-src=$version" "libstd-rust-web-dev=$version" "$runtime=$version" "$llvm" \
+  "rust-web-clippy=$version"
 unpack "$work/root"
 
 # ---- the compiler --------------------------------------------------------------------------------
 rm -rf "$prefix"
 mkdir -p "$prefix/bin" "$prefix/libexec" "$prefix/lib/rustlib/src/rust"
-for tool in rustc rustdoc; do
+for tool in rustc rustdoc clippy-driver cargo-clippy; do
   cp -a "$work/root/usr/bin/$tool" "$prefix/libexec/"
   # Debian's rustc looks for its libraries in /usr/lib only.
   cat >"$prefix/bin/$tool" <<W

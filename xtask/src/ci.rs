@@ -1,18 +1,19 @@
 //! `cargo xtask ci`: what `.ci/run` runs.
 
-use std::{path::Path, process::ExitCode};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    build::GUEST_TARGET,
     process::{self, heading, step},
     repo, setup, test,
-    toolchain::Toolchain,
 };
 
-/// The workspaces of guests. Each also compiles natively, which is how clippy reads it: the toolchain for WebAssembly
-/// may be one without clippy.
-const GUEST_WORKSPACES: [&str; 4] = ["guest-sdk/rust", "plugins", "plugins/ingest", "tests/guests"];
+/// The workspaces of guests.
+const GUESTS: [&str; 4] = ["guest-sdk/rust", "plugins", "plugins/ingest", "tests/guests"];
+/// Those of them with code for WebAssembly alone, which a native clippy does not see.
+const WASM_ONLY: [&str; 2] = ["guest-sdk/rust", "tests/guests"];
 
 /// `cargo xtask ci`
 pub fn command(arguments: &[String]) -> Result<ExitCode> {
@@ -20,45 +21,62 @@ pub fn command(arguments: &[String]) -> Result<ExitCode> {
         bail!("`cargo xtask ci` takes no arguments, and was given `{word}`");
     }
     heading("Format");
-    require("fmt", "rustfmt")?;
-    check("workspace", Path::new("."), &["fmt", "--all", "--", "--check"], None)?;
-    for folder in guest_workspaces() {
-        check(folder, Path::new(folder), &["fmt", "--all", "--", "--check"], None)?;
+    require(process::cargo(), "fmt", "rustfmt")?;
+    for folder in [".", GUESTS[0], GUESTS[1], GUESTS[2], GUESTS[3]] {
+        check(process::cargo(), folder, "format", &["fmt", "--all", "--", "--check"])?;
     }
 
     heading("Clippy, warnings denied");
-    require("clippy", "clippy")?;
+    require(process::cargo(), "clippy", "clippy")?;
     // The release profile shares its build scripts and macros with the builds that follow.
-    let host = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    check("workspace", Path::new("."), &host, None)?;
+    check(
+        process::cargo(),
+        ".",
+        "clippy",
+        &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    )?;
+    for folder in GUESTS {
+        let mut cargo = process::cargo();
+        cargo.env("CARGO_TARGET_DIR", repo::target().join("clippy"));
+        check(
+            cargo,
+            folder,
+            "clippy",
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        )?;
+    }
     let toolchain = setup::rust()?;
-    for folder in guest_workspaces() {
-        let guest = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        check(folder, Path::new(folder), &guest, Some(&toolchain))?;
+    require(toolchain.command("cargo"), "clippy", "clippy")?;
+    for folder in WASM_ONLY {
+        let cargo = toolchain.command("cargo");
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--lib",
+            "--examples",
+            "--target",
+            GUEST_TARGET,
+            "--",
+            "-D",
+            "warnings",
+        ];
+        check(cargo, folder, "clippy for WebAssembly", &arguments)?;
     }
     test::command(&[])
 }
 
-fn guest_workspaces() -> impl Iterator<Item = &'static str> {
-    GUEST_WORKSPACES.into_iter().filter(|folder| repo::path(folder).join("Cargo.toml").exists())
-}
-
 /// One check, one line.
-fn check(name: &str, folder: &Path, arguments: &[&str], guests: Option<&Toolchain>) -> Result<()> {
-    step(&format!("{} {name}", arguments[0]), || {
-        let mut cargo = process::cargo();
-        cargo.current_dir(repo::path(folder)).args(arguments);
-        if guests.is_some() {
-            cargo.env("CARGO_TARGET_DIR", repo::target().join("clippy"));
-        }
-        process::cargo_quietly(&mut cargo)?;
+fn check(mut cargo: Command, folder: &str, what: &str, arguments: &[&str]) -> Result<()> {
+    let name = if folder == "." { "the workspace" } else { folder };
+    step(&format!("{what}: {name}"), || {
+        process::cargo_quietly(cargo.current_dir(repo::path(folder)).args(arguments))?;
         Ok(((), "ok".to_owned()))
     })
 }
 
 /// A component of the Rust toolchain, or how to install it.
-fn require(subcommand: &str, component: &str) -> Result<()> {
-    process::quietly(process::cargo().args([subcommand, "--version"])).with_context(|| {
-        format!("this check needs {component}, and the active toolchain has none: rustup component add {component}")
+fn require(mut cargo: Command, subcommand: &str, component: &str) -> Result<()> {
+    process::quietly(cargo.args([subcommand, "--version"])).with_context(|| {
+        format!("this check needs {component}, and the toolchain has none: rustup component add {component}")
     })
 }

@@ -5,7 +5,8 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::{
     build::{self, GUEST_TARGET, Missing},
@@ -29,6 +30,16 @@ struct Tally {
 
 /// `cargo xtask test [FILTER]…`
 pub fn command(filters: &[String]) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    if let Err(error) = everything(filters, &mut tally) {
+        // Without what it builds on, no later test says anything: that is one failure, and the sum tells it.
+        tally.failed += 1;
+        tally.failures.push(format!("{error:#}"));
+    }
+    Ok(tally.summary(filters))
+}
+
+fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
     heading("Set up");
     let toolchain = setup::rust()?;
     setup::cargo_component()?;
@@ -38,22 +49,35 @@ pub fn command(filters: &[String]) -> Result<ExitCode> {
     build::plugins(&toolchain, Missing::Install)?;
     build::test_guests(&toolchain)?;
 
-    let mut tally = Tally::default();
     heading("The SDK's smallest task, built both ways");
     tally.smallest_task(&toolchain, filters);
-    heading("The SDK's own tests");
-    tally.suite("guest-sdk/rust", sdk_or_plugins(&toolchain, "guest-sdk/rust"), filters)?;
-    heading("The plugins' own tests");
-    tally.suite("plugins", sdk_or_plugins(&toolchain, "plugins"), filters)?;
-    heading("The host, and the whole from end to end");
+    for folder in ["guest-sdk/rust", "plugins", "plugins/ingest"] {
+        heading(&format!("Native tests of {folder}"));
+        tally.suite(folder, native_tests(&toolchain, folder), filters)?;
+    }
+    // One package at a time: what Cargo builds for a whole workspace has the features that any member wants, and
+    // wasmtime would be compiled again for those.
+    for package in packages()? {
+        heading(&format!("Tests of {package}"));
+        let mut cargo = process::cargo();
+        cargo.args(["test", "--release", "--no-fail-fast", "--package", &package]);
+        tally.suite(&package, cargo, filters)?;
+    }
+    Ok(())
+}
+
+/// The members of the host's workspace.
+fn packages() -> Result<Vec<String>> {
     let mut cargo = process::cargo();
-    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
-    tally.suite("host and end-to-end", cargo, filters)?;
-    Ok(tally.summary(filters))
+    let printed = process::output(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value =
+        serde_json::from_str(&printed).context("`cargo metadata` did not print JSON")?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    Ok(packages.filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }
 
 /// Native tests of a workspace of guests, with the toolchain and target directory that it is built with.
-fn sdk_or_plugins(toolchain: &Toolchain, folder: &str) -> Command {
+fn native_tests(toolchain: &Toolchain, folder: &str) -> Command {
     let mut cargo = toolchain.command("cargo");
     cargo.current_dir(repo::path(folder)).args(["test", "--workspace", "--no-fail-fast"]);
     cargo
@@ -74,14 +98,14 @@ impl Tally {
                 self.passed += passed;
                 self.failed += failed;
                 self.ignored += ignored;
+            } else if let Some(test) = failed_test(line) {
+                self.failures.push(format!("{name}: {test}"));
             }
         })?;
         let status = child.wait()?;
         if !status.success() && self.failed == failed_before {
             // It did not compile, or a test ended its process: no result line counts that.
             self.failed += 1;
-        }
-        if !status.success() {
             self.failures.push(format!("{name}: `{}` failed", process::shown(&cargo)));
         }
         Ok(())
@@ -153,9 +177,21 @@ fn result_line(line: &str) -> Option<(u64, u64, u64)> {
     Some((count("passed")?, count("failed")?, count("ignored").unwrap_or(0)))
 }
 
+/// The name in `test NAME ... FAILED`
+fn failed_test(line: &str) -> Option<&str> {
+    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    outcome.contains("FAILED").then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::result_line;
+    use super::{failed_test, result_line};
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(failed_test("test a::b ... ok"), None);
+    }
 
     #[test]
     fn result_lines_are_counted() {

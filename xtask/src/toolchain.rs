@@ -90,7 +90,7 @@ pub fn local_folder() -> PathBuf {
 }
 
 /// The recipe that made a toolchain is kept inside it: another recipe makes it anew.
-pub const RECIPE: &str = "1";
+pub const RECIPE: &str = "2";
 
 pub fn recipe_file(folder: &Path) -> PathBuf {
     folder.join("recipe")

@@ -38,6 +38,9 @@ struct Report<'a> {
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
     log::init(args.log.log_format, args.log.level(), true);
     let task = Task::load(&args.component, false)?;
+    if let Some(warning) = &task.warning {
+        tracing::warn!("{warning}");
+    }
     let run = <super::Cli as clap::CommandFactory>::command();
     let run = run.find_subcommand("run").cloned().unwrap_or_default();
     if let Err(clash) = parameters::add(run, &task.description) {

@@ -121,11 +121,15 @@ fn code_of(error: &anyhow::Error) -> u8 {
     use crate::run::RunError;
     use crate::run::plan::DirectoryError;
     use crate::workspace::Error as WorkspaceError;
+    use crate::workspace::lock::LockError;
     if error.is::<Usage>() || error.is::<LoadError>() || error.is::<DirectoryError>() {
         return EXIT_USAGE;
     }
     match error.downcast_ref() {
-        Some(RunError::Workspace(WorkspaceError::Locked { .. })) => EXIT_USAGE,
+        Some(RunError::Workspace(WorkspaceError::Locked {
+            cause: LockError::Held(_) | LockError::HeldByUnknown,
+            ..
+        })) => EXIT_USAGE,
         _ => EXIT_HOST,
     }
 }

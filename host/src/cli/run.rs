@@ -72,10 +72,10 @@ pub struct RunArgs {
     /// Take a new file when it has been unchanged for so long; one that its
     /// writer closed or moved into place is taken at once where the system
     /// tells [default: 1s; 0 with --once]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Files")]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, help_heading = "Files")]
     settle: Option<Duration>,
     /// How often to look for new files where the system does not tell of them
-    #[arg(long, value_name = "DURATION", value_parser = values::limit, default_value = "3s", help_heading = "Files")]
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, default_value = "3s", help_heading = "Files")]
     poll_interval: Duration,
 
     /// How many files are in flight at once [default: the number of cores; never
@@ -89,7 +89,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "idle_timeout", help_heading = "Run")]
     once: bool,
     /// End when there was nothing to do for so long
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Run")]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, help_heading = "Run")]
     idle_timeout: Option<Duration>,
     /// A task's parameter by name, like --NAME VALUE
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = values::named, help_heading = "Run")]
@@ -99,16 +99,16 @@ pub struct RunArgs {
     progress: ProgressBar,
 
     /// Stop an attempt that takes longer [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = values::limit, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, help_heading = "Limits")]
     timeout: Option<Duration>,
     /// Stop a `setup` that takes longer [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = values::limit, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, help_heading = "Limits")]
     setup_timeout: Option<Duration>,
     /// Most memory of each instance; there are as many as files in flight
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1G", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "1G", help_heading = "Limits")]
     memory_limit: u64,
     /// Most bytes that an attempt may write
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64G", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "64G", help_heading = "Limits")]
     output_limit: u64,
 
     /// Let the task reach a directory, read-only or (`:rw`) for writing
@@ -214,7 +214,12 @@ fn set_default(run: Command, option: &str, value: String) -> Result<Command, Str
         .arg(arg)
         .try_get_matches_from([format!("--{option}"), value.clone()])
         .map_err(|_| format!("its default `{value}` for the option `{option}` is malformed"))?;
-    Ok(run.mut_arg(id, |arg| arg.default_value(value)))
+    Ok(run.mut_arg(id, |arg| {
+        // What the help says of the host's own default does not hold here.
+        let help = arg.get_help().map(|help| help.to_string()).unwrap_or_default();
+        let help = help.split(" [default:").next().unwrap_or_default().to_owned();
+        arg.help(help).default_value(value)
+    }))
 }
 
 /// Runs the task.
@@ -233,6 +238,9 @@ pub fn run(
         }
     };
     log::init(args.log.log_format, args.log.level(), !bar || args.log.verbose > 0);
+    if let Some(warning) = &prepared.task.warning {
+        tracing::warn!("{warning}");
+    }
     let plan = plan(args, matches, prepared.task, bar, arguments)?;
     Ok(run::execute(plan)?.code())
 }
@@ -245,6 +253,9 @@ fn plan(
     bar: bool,
     command_line: &[OsString],
 ) -> anyhow::Result<Plan> {
+    if args.variables.iter().any(|variable| variable.name.is_empty()) {
+        return Err(Usage("--env needs a name: write it as `NAME` or `NAME=VALUE`".into()).into());
+    }
     let arguments = parameters::resolve(&task.description, matches, &args.params)?;
     let pairing = Pairing { input: args.input_ext, output: args.output_ext };
     plan::check_input_dir(&args.input_dir)?;
@@ -284,6 +295,7 @@ fn plan(
             ),
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
+            open_files: 0,
             timeout: args.timeout,
             setup_timeout: args.setup_timeout,
             arguments,

@@ -130,11 +130,14 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         (None, Some(_)) => State::Ended,
         (None, None) => State::Died,
     };
-    let (waiting, in_flight) = match (&progress, state) {
-        (Some(p), State::Running) => (p.waiting, p.in_flight.clone()),
-        (Some(p), _) => (p.waiting + p.in_flight.len(), Vec::new()),
-        (None, _) => (run.to_do.saturating_sub(summary.counts.total()), Vec::new()),
+    // What is known comes from `run.json`, which may be older than the journal.
+    let known =
+        progress.as_ref().map_or(run.to_do, |p| p.counts.total() + p.waiting + p.in_flight.len());
+    let in_flight = match (progress, state) {
+        (Some(progress), State::Running) => progress.in_flight,
+        _ => Vec::new(),
     };
+    let waiting = known.saturating_sub(summary.counts.total() + in_flight.len());
     let until = match state {
         State::Running => Timestamp::now(),
         _ => summary.ended.map_or(summary.last, |ended| ended.time),

@@ -90,7 +90,7 @@ pub fn variable(text: &str) -> Result<Variable> {
             (text, value)
         }
     };
-    ensure!(!name.is_empty(), "the name before `=` is missing");
+    // An empty name is refused later: a message of here would repeat the value.
     Ok(Variable { name: name.into(), value })
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::component::LoadError;
+use super::component::{self, LoadError};
 use super::digest;
 
 /// Where the cache lies, if not in the user's cache directory.
@@ -59,41 +59,43 @@ fn compatibility(engine: &Engine) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Compiles a component, or takes it from the cache.
+/// Compiles a component, or takes it from the cache. Where the cache does not
+/// work, also says why.
 pub(super) fn load(
     engine: &Engine,
     path: &Path,
     bytes: &[u8],
     digest: &str,
-) -> Result<Component, LoadError> {
+) -> Result<(Component, Option<String>), LoadError> {
     let directory = match directory() {
         Ok(directory) => directory,
         Err(error) => {
-            tracing::warn!("The task is compiled anew each time: {error:#}");
-            return compile(engine, path, bytes);
+            let warning = format!("The task is compiled anew each time: {error:#}");
+            return Ok((compile(engine, path, bytes)?, Some(warning)));
         }
     };
     let cached = directory.join(format!("{digest}-{}.cwasm", compatibility(engine)));
     if let Some(component) = open(engine, &cached) {
-        return Ok(component);
+        return Ok((component, None));
     }
     let component = compile(engine, path, bytes)?;
     if let Err(error) = store(&directory, &cached, &component) {
-        tracing::warn!(
+        let warning = format!(
             "The task is compiled anew each time: failed to keep it as `{}`: {error}",
             cached.display()
         );
-        return Ok(component);
+        return Ok((component, Some(warning)));
     }
     trim(&directory);
     // The mapped file shares its memory with other processes; what was just
     // compiled does not.
-    Ok(open(engine, &cached).unwrap_or(component))
+    Ok((open(engine, &cached).unwrap_or(component), None))
 }
 
-fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
+/// Compiles a component.
+pub(super) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
     Component::from_binary(engine, bytes)
-        .map_err(|error| LoadError::Compile { path: path.into(), reason: format!("{error:#}") })
+        .map_err(|error| component::explain_compile(path, bytes, &format!("{error:#}")))
 }
 
 /// The cache's directory, made if need be, and trusted by nobody but the user.
@@ -180,16 +182,17 @@ fn trim(directory: &Path) {
     }
 }
 
-/// Compiles a component into a file of its own.
-pub(super) fn precompile(
-    engine: &Engine,
-    path: &Path,
+/// Writes a compiled component to a file of its own. `bytes`: what it was
+/// compiled from.
+pub(super) fn write_precompiled(
+    component: &Component,
     bytes: &[u8],
     to: &Path,
 ) -> Result<(), LoadError> {
-    let code = engine
-        .precompile_component(bytes)
-        .map_err(|error| LoadError::Compile { path: path.into(), reason: format!("{error:#}") })?;
+    let unfit = |problem: String| LoadError::Unfit { path: to.into(), problem };
+    let engine = component.engine();
+    let code =
+        component.serialize().map_err(|error| unfit(format!("cannot be made: {error:#}")))?;
     let note = Note {
         host_version: env!("CARGO_PKG_VERSION").into(),
         compatibility: compatibility(engine),
@@ -197,8 +200,12 @@ pub(super) fn precompile(
         code: digest(&code),
     };
     let note = serde_json::to_vec(&note).expect("a note is plain data");
+    let directory = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        let directory = directory.display();
+        return Err(unfit(format!("has no directory to lie in: `mkdir -p {directory}` first")));
+    }
     let write = || -> io::Result<()> {
-        let directory = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(directory)?;
@@ -209,10 +216,7 @@ pub(super) fn precompile(
         file.persist(to)?;
         Ok(())
     };
-    write().map_err(|cause| LoadError::Unfit {
-        path: to.into(),
-        problem: format!("cannot be written: {cause}"),
-    })
+    write().map_err(|cause| unfit(format!("cannot be written: {cause}")))
 }
 
 /// Whether these are the bytes of a precompiled file, of this host or of

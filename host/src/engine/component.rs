@@ -15,7 +15,7 @@ pub const INTERFACE_VERSION: &str = "0.1.0";
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("failed to read `{}`: {cause}", path.display())]
+    #[error("failed to read the component `{}`: {cause}; is its path right?", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum LoadError {
         problem: String,
     },
     /// The engine does not take it.
-    #[error("`{}` does not compile: {reason}", path.display())]
+    #[error("`{}` does not compile: is it whole? Build it again ({reason})", path.display())]
     Compile {
         /// The file.
         path: PathBuf,
@@ -115,10 +115,7 @@ impl Shape {
         let spoken = format!("task@{INTERFACE_VERSION}");
         match self.interface() {
             Some(interface) if is_compatible(interface) => Ok(()),
-            Some(interface) if interface.starts_with("async-task@") => unfit(format!(
-                "is an asynchronous task (`{PACKAGE}{interface}`), which this version of \
-                 tigerflow-host does not run yet: export `{PACKAGE}{spoken}` instead"
-            )),
+            Some(interface) if interface.starts_with("async-task@") => unfit(asynchronous()),
             Some(interface) => unfit(format!(
                 "was built for `{PACKAGE}{interface}`, and this host speaks `{PACKAGE}{spoken}`: \
                  rebuild it with `tigerflow-task` {INTERFACE_VERSION}, or use a host of its version"
@@ -150,11 +147,35 @@ impl Shape {
             .map(|name| format!("`{name}`"))
             .collect();
         if foreign.is_empty() {
-            format!("does not fit the interface `{PACKAGE}task@{INTERFACE_VERSION}`: {reason}")
+            format!(
+                "does not fit the interface `{PACKAGE}task@{INTERFACE_VERSION}` as this host has \
+                 it: build it again with `tigerflow-task` {INTERFACE_VERSION} ({reason})"
+            )
         } else {
-            format!("imports {}, which this host does not provide ({reason})", foreign.join(", "))
+            format!(
+                "imports {}, which this host does not provide: build it without what needs that",
+                foreign.join(", ")
+            )
         }
     }
+}
+
+fn asynchronous() -> String {
+    format!(
+        "is an asynchronous task (`{PACKAGE}async-task`), which this version of tigerflow-host does \
+         not run yet: export `{PACKAGE}task@{INTERFACE_VERSION}` instead"
+    )
+}
+
+/// What a failure to compile means.
+pub(super) fn explain_compile(path: &Path, bytes: &[u8], reason: &str) -> LoadError {
+    // The engine does not read asynchronous functions, so their name has to be
+    // found by hand.
+    let name = format!("{PACKAGE}async-task@");
+    if bytes.windows(name.len()).any(|window| window == name.as_bytes()) {
+        return LoadError::Unfit { path: path.into(), problem: asynchronous() };
+    }
+    LoadError::Compile { path: path.into(), reason: reason.into() }
 }
 
 /// Whether the host speaks this interface. Below 1.0 a minor version changes

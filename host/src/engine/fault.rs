@@ -4,7 +4,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::tigerflow::task::types as wit;
-use super::guest::{Guest, OverLimit};
+use super::guest::{Guest, HANDLES, OverLimit, TooManyOpen};
 use crate::outcome::{Cause, Failure};
 use crate::text::{self, size};
 
@@ -54,6 +54,19 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         let message = format!("it needs more memory than {limit} (raise --memory-limit to let it)");
         return ("MemoryLimit", message);
     }
+    if error.is::<TooManyOpen>() {
+        let limit = guest.opened.limit;
+        let message = format!(
+            "it holds {limit} files open at once, and may hold no more: close what is read"
+        );
+        return ("HandleLimit", message);
+    }
+    if error.is::<wasmtime::component::ResourceTableError>() {
+        let message = format!(
+            "it holds {HANDLES} handles (open files, streams) at once, and may hold no more"
+        );
+        return ("HandleLimit", message);
+    }
     if let Some(I32Exit(code)) = error.downcast_ref() {
         // WASI 0.2 tells success from failure, and no more.
         let with = if *code == 0 { "with success" } else { "with an error code" };
@@ -101,13 +114,12 @@ fn frames(error: &wasmtime::Error) -> String {
 /// What the task itself reports as failed.
 pub(super) fn failure(raw: wit::Failure, cause: Cause, stderr: String) -> Failure {
     let kind = if raw.kind.is_empty() { "Error".into() } else { text::clip(raw.kind, KIND_LIMIT) };
-    Failure {
-        cause,
-        exception_type: kind,
-        message: clip(raw.message),
-        traceback: clip(raw.trace),
-        stderr,
+    let mut message = clip(raw.message);
+    // The words of Rust's and C's library for a path in no granted directory.
+    if message.contains("pre-opened file descriptor") {
+        message.push_str(" (grant the directory with --dir HOST_DIR::GUEST_DIR)");
     }
+    Failure { cause, exception_type: kind, message, traceback: clip(raw.trace), stderr }
 }
 
 /// A text of the guest's, cut to what an `.err` carries.

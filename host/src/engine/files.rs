@@ -7,6 +7,7 @@
 //! - count what an attempt writes, and stop it at its limit;
 //! - notice a full disk, which is not the task's fault;
 //! - open the inputs that WASI cannot name (see [`Alias`](super::Alias));
+//! - count the files that are open: each takes one of the process's own;
 //! - open no pipe or device, on which a thread would wait for ever;
 //! - keep every guest out of the host's own workspace.
 
@@ -229,6 +230,13 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             {
                 guest.meter.note(&rustix::io::Errno::NOSPC.into());
             }
+            if let Ok(fd) = &result {
+                let file = match guest.table.get(fd)? {
+                    Descriptor::File(file) => &file.file,
+                    Descriptor::Dir(dir) => &dir.dir,
+                };
+                guest.opened.add(file)?;
+            }
             convert(guest, result)
         },
     )?;
@@ -319,6 +327,7 @@ fn open_alias(guest: &mut Guest) -> Fs<Resource<Descriptor>> {
     match open_input(&alias.path, &alias.within, alias.follow_links) {
         Ok(file) => {
             let file = WasiFile::new(file, FsPerms::ReadOnly, OpenMode::READ, true);
+            guest.opened.add(&file.file)?;
             Ok((Ok(guest.table.push(Descriptor::File(file))?),))
         }
         Err(error) => Ok((Err(ErrorCode::from(&error)),)),

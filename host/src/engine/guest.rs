@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -25,7 +25,7 @@ const LOG_LINES: u32 = 1_000;
 const TABLE_ELEMENTS: usize = 1_000_000;
 
 /// Most handles (files, streams, …) that a guest may hold at once.
-pub(super) const HANDLES: usize = 4_096;
+pub(super) const HANDLES: usize = 8_192;
 
 /// The store's data.
 pub(super) struct Guest {
@@ -40,6 +40,8 @@ pub(super) struct Guest {
     pub(super) output_dir: Option<Arc<File>>,
     /// The name of the attempt's input within `/input`.
     pub(super) input_name: String,
+    /// The files and directories that it opened, and may hold still.
+    pub(super) opened: Opened,
     /// For its log lines.
     pub(super) task_name: String,
     /// The input that WASI cannot open by itself.
@@ -91,6 +93,44 @@ impl Gauge {
         if fraction.is_finite() {
             self.0.store(fraction.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
         }
+    }
+}
+
+/// The guest holds more files open than it may: it is stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit on open files is reached")]
+pub(super) struct TooManyOpen;
+
+/// The files that an instance opened. Each takes one of the process's own.
+#[derive(Debug)]
+pub(super) struct Opened {
+    files: Vec<Weak<File>>,
+    pub(super) limit: usize,
+}
+
+impl Opened {
+    pub(super) fn new(limit: usize) -> Self {
+        Opened { files: Vec::new(), limit }
+    }
+
+    /// Takes note of a file that was opened.
+    pub(super) fn add(&mut self, file: &Arc<File>) -> Result<(), TooManyOpen> {
+        if self.files.len() >= self.limit && self.held() >= self.limit {
+            return Err(TooManyOpen);
+        }
+        self.files.push(Arc::downgrade(file));
+        Ok(())
+    }
+
+    /// How many are open still.
+    pub(super) fn held(&mut self) -> usize {
+        self.files.retain(|file| file.strong_count() > 0);
+        self.files.len()
+    }
+
+    /// Those that are open still.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Arc<File>> {
+        self.files.iter().filter_map(Weak::upgrade)
     }
 }
 
@@ -250,6 +290,21 @@ mod tests {
         assert!(!limit.memory_growing(30, 50, None).unwrap());
         assert!(limit.refused);
         assert!(limit.memory_growing(30, 40, None).unwrap());
+    }
+
+    #[test]
+    fn files_that_were_closed_do_not_count() {
+        let file = || Arc::new(File::open("/dev/null").unwrap());
+        let mut opened = Opened::new(2);
+        let held = file();
+        opened.add(&held).unwrap();
+        for _ in 0..10 {
+            opened.add(&file()).unwrap();
+        }
+        assert_eq!(opened.held(), 1);
+        let more = file();
+        opened.add(&more).unwrap();
+        assert!(opened.add(&file()).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::bindings::tigerflow::task::types as wit;
 use super::description::Value;
 use super::fault::{self, Fault};
 use super::files;
-use super::guest::{Alias, Gauge, Guest, HANDLES, MemoryLimit, Meter};
+use super::guest::{Alias, Gauge, Guest, HANDLES, MemoryLimit, Meter, Opened};
 use super::stdio::Stdio;
 use crate::outcome::{Cause, Failure};
 
@@ -36,6 +36,8 @@ pub struct Sandbox {
     pub memory_limit: usize,
     /// Most bytes that an attempt may write.
     pub output_limit: u64,
+    /// Most files that an instance may hold open.
+    pub open_files: usize,
     /// Most time for an attempt, and for `teardown`.
     pub timeout: Option<Duration>,
     /// Most time for `setup`.
@@ -106,6 +108,7 @@ impl Instance {
         let stdio = Stdio::new();
         let wasi = wasi(sandbox, staging, &stdio)?;
         let mut store = task.store(wasi, stdio, sandbox.memory_limit, sandbox.output_limit, gauge);
+        store.data_mut().opened = Opened::new(sandbox.open_files);
         let host_error = |error: wasmtime::Error| SetupError::Host(format!("{error:#}"));
         files::note_directories(store.data_mut()).map_err(host_error)?;
         let arguments: Vec<wit::Argument> = sandbox
@@ -134,6 +137,25 @@ impl Instance {
     /// Whether the instance can still be called. A trap or a timeout kills it.
     pub fn is_alive(&self) -> bool {
         self.alive
+    }
+
+    /// Whether the guest holds so many files open, which it should have closed,
+    /// that a later attempt might suffer.
+    pub fn is_leaking(&mut self) -> bool {
+        let opened = &mut self.store.data_mut().opened;
+        opened.held() > opened.limit / 2
+    }
+
+    /// Whether the guest holds this file open, by device and inode.
+    pub fn holds(&self, file: impl FnOnce() -> Option<(u64, u64)>) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let mut open = self.store.data().opened.iter().peekable();
+        // Hardly ever is one open, so the file is seldom looked at.
+        if open.peek().is_none() {
+            return false;
+        }
+        let Some(file) = file() else { return false };
+        open.any(|held| held.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == file))
     }
 
     /// Calls `run`. `input` and `output` are names within `/input` and `/output`.
@@ -276,6 +298,7 @@ impl Task {
             input_dir: None,
             output_dir: None,
             input_name: String::new(),
+            opened: Opened::new(0),
             task_name: self.description.name.clone(),
             alias: None,
             gauge,

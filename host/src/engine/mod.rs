@@ -64,6 +64,8 @@ pub struct Task {
     pub description: Description,
     /// Whether a busy guest can be stopped.
     pub interruptible: bool,
+    /// Why it is compiled anew each time, where it is.
+    pub warning: Option<String>,
     pre: TaskComponentPre<Guest>,
 }
 
@@ -84,12 +86,14 @@ impl Task {
         let precompiled = cache::is_precompiled(&bytes);
         let interruptible = interruptible || precompiled;
         let engine = engine(interruptible)?;
-        let (component, digest) = if precompiled {
-            cache::load_precompiled(&engine, path, &bytes)?
+        let (component, digest, warning) = if precompiled {
+            let (component, digest) = cache::load_precompiled(&engine, path, &bytes)?;
+            (component, digest, None)
         } else {
             component::check_bytes(path, &bytes)?;
             let digest = digest(&bytes);
-            (cache::load(&engine, path, &bytes, &digest)?, digest)
+            let (component, warning) = cache::load(&engine, path, &bytes, &digest)?;
+            (component, digest, warning)
         };
         drop(bytes);
         let shape = Shape::of(&engine, &component);
@@ -110,6 +114,7 @@ impl Task {
             shape,
             description: Description::default(),
             interruptible,
+            warning,
             pre,
         };
         task.description = task
@@ -162,10 +167,17 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
         return Err(LoadError::Unfit { path: path.into(), problem });
     }
     component::check_bytes(path, &bytes)?;
-    cache::precompile(&engine(true)?, path, &bytes, to)
+    let engine = engine(true)?;
+    let component = cache::compile(&engine, path, &bytes)?;
+    Shape::of(&engine, &component).check(path)?;
+    cache::write_precompiled(&component, &bytes, to)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    if path.is_dir() {
+        let problem = "is a directory: name the .wasm file in it".into();
+        return Err(LoadError::Unfit { path: path.into(), problem });
+    }
     fs::read(path).map_err(|cause| LoadError::Read { path: path.into(), cause })
 }
 

@@ -98,6 +98,7 @@ pub struct LocalExecutor {
     max_threads: usize,
     slots: Vec<Arc<Activity>>,
     first_setup: Arc<AtomicBool>,
+    setup_worked: Arc<AtomicBool>,
 }
 
 struct Thread {
@@ -118,6 +119,7 @@ impl LocalExecutor {
             max_threads: cores.min(limit),
             slots: Vec::new(),
             first_setup: Arc::new(AtomicBool::new(true)),
+            setup_worked: Arc::default(),
         }
     }
 
@@ -143,6 +145,7 @@ impl LocalExecutor {
                 outbox: Arc::clone(&self.outbox),
                 activity,
                 first_setup: Arc::clone(&self.first_setup),
+                setup_worked: Arc::clone(&self.setup_worked),
                 current: Cell::new(None),
             };
             let thread = &self.threads[number % self.threads.len()];
@@ -235,6 +238,8 @@ struct Slot {
     outbox: Arc<Outbox>,
     activity: Arc<Activity>,
     first_setup: Arc<AtomicBool>,
+    /// Whether any instance of this run was set up.
+    setup_worked: Arc<AtomicBool>,
     /// The job at work, so that not even a fault of the host loses it.
     current: Cell<Option<FileId>>,
 }
@@ -256,14 +261,11 @@ struct Live {
     instance: Instance,
     setup_time: Duration,
     since: Instant,
-    runs: Cell<u32>,
+    runs: u32,
 }
 
 /// Longest message of a task that goes on a log line, in bytes.
 const LOG_MESSAGE: usize = 500;
-
-/// What to do about a full disk.
-const ADVICE: &str = "free some and run the same command again, nothing is lost";
 
 /// Why a slot gives a job back rather than an outcome.
 struct HostFailure(String);
@@ -276,21 +278,22 @@ impl Slot {
         };
         // A slot is made because there is work, so set up before waiting for it.
         let mut live = self.set_up(&staging).await;
+        if live.is_none() && !self.setup_worked.load(Ordering::Relaxed) {
+            // It fails everywhere, then: to try again would only repeat it.
+            return;
+        }
         while let Ok(job) = self.queue.recv().await {
             self.current.set(Some(job.id));
             if live.is_none() {
                 live = self.set_up(&staging).await;
             }
-            let Some(current) = &mut live else {
+            if live.is_none() {
                 self.current.set(None);
                 self.outbox.push(Report::HandedBack(job.id));
                 continue;
-            };
-            let attempt = self.attempt(&mut current.instance, &staging, &job).await;
-            current.runs.set(current.runs.get() + 1);
-            if !current.instance.is_alive() {
-                live = None;
-            } else if current.is_worn() {
+            }
+            let attempt = self.attempt(&mut live, &staging, &job).await;
+            if live.as_mut().is_some_and(Live::is_worn) {
                 self.tear_down(live.take()).await;
             }
             self.current.set(None);
@@ -317,9 +320,10 @@ impl Slot {
         match Instance::create(&shared.task, &shared.sandbox, staging.guest_path(), gauge).await {
             Ok(instance) => {
                 say("Task setup complete");
+                self.setup_worked.store(true, Ordering::Relaxed);
                 self.outbox.push(Report::SetupWorked);
                 let setup_time = begun.elapsed();
-                Some(Live { instance, setup_time, since: Instant::now(), runs: Cell::new(0) })
+                Some(Live { instance, setup_time, since: Instant::now(), runs: 0 })
             }
             Err(error) => {
                 self.outbox.push(Report::SetupFailed(error));
@@ -339,7 +343,7 @@ impl Slot {
     /// Works on one file and publishes what comes of it.
     async fn attempt(
         &self,
-        instance: &mut Instance,
+        live: &mut Option<Live>,
         staging: &Staging,
         job: &Job,
     ) -> Result<Ended, HostFailure> {
@@ -358,7 +362,15 @@ impl Slot {
             within: shared.canonical_input.clone(),
             follow_links: shared.follow_links,
         });
-        let end = instance.run(&guest_input, &guest_output, alias).await;
+        let current = live.as_mut().expect("an attempt is made in an instance");
+        current.runs += 1;
+        let end = current.instance.run(&guest_input, &guest_output, alias).await;
+        if !current.instance.is_alive() {
+            *live = None;
+        } else if end == RunEnd::Ok && current.instance.holds(|| staging.identity(&guest_output)) {
+            // It could write to its output after it is published.
+            self.tear_down(live.take()).await;
+        }
         let attempt = job.attempts_before + 1;
         let outcome = match end {
             RunEnd::Ok => {
@@ -380,15 +392,17 @@ impl Slot {
             RunEnd::DiskFull => {
                 let dir = staging.output_dir().display();
                 return Err(HostFailure(format!(
-                    "no space is left to write to, in `{dir}` or a granted directory: {ADVICE}"
+                    "no space is left, in `{dir}` or in a granted directory: free some and run the \
+                     same command again, nothing is lost"
                 )));
             }
         };
         let duration = begun.elapsed();
         self.publish_error(staging, job, &outcome, attempt, duration)?;
-        if let Err(error) = staging.clear() {
-            tracing::warn!("failed to empty `{}`: {error}", staging.guest_path().display());
-        }
+        // The next attempt must not find what this one left.
+        staging.clear().map_err(|error| {
+            HostFailure(format!("failed to empty `{}`: {error}", staging.guest_path().display()))
+        })?;
         self.set_activity(None);
         let name = shown(&job.name);
         match &outcome {
@@ -449,17 +463,15 @@ impl Slot {
 }
 
 impl Live {
-    fn is_worn(&self) -> bool {
-        self.runs.get() >= RECYCLE_AFTER && self.setup_time * RECYCLE_COST < self.since.elapsed()
+    fn is_worn(&mut self) -> bool {
+        self.instance.is_leaking()
+            || self.runs >= RECYCLE_AFTER && self.setup_time * RECYCLE_COST < self.since.elapsed()
     }
 }
 
 impl From<PublishError> for HostFailure {
     fn from(error: PublishError) -> Self {
-        let full =
-            matches!(&error, PublishError::Io { cause, .. } if crate::workspace::is_full(cause));
-        let advice = if full { format!(": {ADVICE}") } else { String::new() };
-        HostFailure(format!("{error}{advice}"))
+        HostFailure(error.to_string())
     }
 }
 

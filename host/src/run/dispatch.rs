@@ -12,7 +12,6 @@ use crate::executor::local::{LocalExecutor, Shared};
 use crate::executor::{Ended, Job, Report};
 use crate::outcome::{Failure, Outcome};
 use crate::schedule::{Action, Ending, Event, Mode, Scheduler};
-use crate::workspace::Workspace;
 use crate::workspace::catalog::{FileId, State};
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
@@ -21,6 +20,7 @@ use crate::workspace::lock::HEARTBEAT;
 use crate::workspace::names::shown;
 use crate::workspace::progress_file::{Counts, Progress};
 use crate::workspace::watch::Watch;
+use crate::workspace::{Workspace, advice};
 
 /// How many files the executor holds beyond those in flight. Enough to keep
 /// every slot busy between two looks of the dispatcher, and nothing to take
@@ -31,12 +31,24 @@ const AHEAD: usize = 1_024;
 /// for each would cost as much as a small file.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
+/// Files that the host itself has open, or may have, beside those of instances:
+/// the journal, the lock, threads' event queues, the component.
+const HOST_FILES: usize = 64;
+
+/// Files that the host has open for each instance: two for its staging place,
+/// two preopened, and one or two while it publishes.
+const INSTANCE_FILES: usize = 6;
+
+/// Files that a guest may hold open at least, and at most.
+const LEAST_OPEN_FILES: usize = 16;
+const MOST_OPEN_FILES: usize = 4_096;
+
 /// How often `run.json` is renewed while there is something to tell.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries out a plan. Returns when the run is over.
-pub fn execute(plan: Plan) -> Result<Exit, RunError> {
-    raise_open_files();
+pub fn execute(mut plan: Plan) -> Result<Exit, RunError> {
+    share_open_files(&mut plan);
     let process = |action| move |cause| RunError::Process { action, cause };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -238,7 +250,8 @@ impl Dispatcher {
             let event = match report {
                 Report::SetupWorked => Event::SetupWorked,
                 Report::SetupFailed(error) => {
-                    if self.ending.is_none() {
+                    // Instances are set up side by side, and all fail alike.
+                    if !self.scheduler.is_winding_up() {
                         tell_setup_failure(&error);
                     }
                     Event::SetupFailed
@@ -402,7 +415,8 @@ impl Dispatcher {
     fn flush_journal(&mut self) {
         if let Err(error) = self.journal.flush() {
             let path = self.executor.shared().workspace.layout.journal();
-            self.host_failed(&format!("failed to write `{}`: {error}", path.display()));
+            let advice = advice(&error);
+            self.host_failed(&format!("failed to write `{}`: {error}{advice}", path.display()));
         }
     }
 
@@ -450,15 +464,31 @@ impl Dispatcher {
     }
 }
 
-/// Lets the process open as many files as it may: each instance holds about
-/// five, and the usual soft limit of 1,024 is there for programs that `select`.
-fn raise_open_files() {
+/// Lets the process open as many files as it may, and gives each instance its
+/// share. The usual soft limit of 1,024 is there for programs that `select`.
+fn share_open_files(plan: &mut Plan) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit on open files stays at {:?}: {error}", limit.current);
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let directories = plan.sandbox.directories.len();
+    let each = INSTANCE_FILES + directories + LEAST_OPEN_FILES;
+    let most = (files.saturating_sub(HOST_FILES) / each).max(1);
+    if plan.concurrency > most {
+        tracing::warn!(
+            "The process may open {files} files, which is enough for {most} in flight: \
+             --concurrency-limit {} is lowered (`ulimit -n` tells the limit)",
+            plan.concurrency
+        );
+        plan.concurrency = most;
     }
+    let share = files.saturating_sub(HOST_FILES) / plan.concurrency;
+    plan.sandbox.open_files =
+        share.saturating_sub(INSTANCE_FILES + directories).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
 }
 
 async fn events(watch: Option<&Watch>) {

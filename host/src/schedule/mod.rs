@@ -109,6 +109,11 @@ impl Scheduler {
         self.pending.len()
     }
 
+    /// Whether the end has begun.
+    pub fn is_winding_up(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Files that the executor holds.
     pub fn held(&self) -> usize {
         self.held

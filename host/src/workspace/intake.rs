@@ -5,7 +5,7 @@
 //! been stable for the settle time.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -140,6 +140,10 @@ impl Intake {
     /// at once.
     pub fn again(&mut self, force: bool) -> io::Result<Vec<FileId>> {
         let stamp = Stamp::of(&self.rules.input_dir)?;
+        if self.listed.is_some_and(|listed| !listed.is_same_directory(&stamp)) {
+            let why = "it was replaced by another directory: run the same command again";
+            return Err(io::Error::other(why));
+        }
         let unchanged = self.listed == Some(stamp) && !stamp.is_recent();
         if unchanged && !force {
             return Ok(Vec::new());
@@ -159,6 +163,9 @@ impl Intake {
             if self.rules.pairing.stem(&name).is_none() {
                 continue;
             }
+            if let Some(id) = self.catalog.find(&name) {
+                self.look_again(id);
+            }
             let path = self.rules.input_dir.join(&name);
             let Ok(kind) = fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
             let known = self.catalog.len();
@@ -176,6 +183,25 @@ impl Intake {
             }
         }
         ready
+    }
+
+    /// A name arrived again whose work was done: it is work again, if what was
+    /// made of it was taken away.
+    fn look_again(&mut self, id: FileId) {
+        if matches!(self.catalog.state(id), State::Done | State::Failed | State::Aborted)
+            && !self.stands(id, Pairing::output_name)
+            && !self.stands(id, Pairing::error_name)
+        {
+            self.attempts.remove(&id);
+            self.catalog.set_state(id, State::New);
+        }
+    }
+
+    /// Whether the output, or the `.err`, of an input is there.
+    fn stands(&self, id: FileId, name: impl FnOnce(&Pairing, &OsStr) -> OsString) -> bool {
+        let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
+        let path = self.rules.output_dir.join(name(&self.rules.pairing, stem));
+        fs::symlink_metadata(path).is_ok()
     }
 
     /// Takes the files whose settle time has passed.
@@ -364,14 +390,10 @@ impl Intake {
             if (id.0 as usize) < known {
                 return true;
             }
-            let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
-            let at = |name| fs::symlink_metadata(self.rules.output_dir.join(name)).is_ok();
-            let output = at(self.rules.pairing.output_name(stem));
-            let error = at(self.rules.pairing.error_name(stem));
-            if output {
+            if self.stands(id, Pairing::output_name) {
                 self.catalog.set_state(id, State::Done);
             }
-            if error {
+            if self.stands(id, Pairing::error_name) {
                 self.mark_error(id);
             }
             if self.catalog.state(id) == State::Failed && self.rules.retry_failed {

@@ -130,11 +130,15 @@ impl Journal {
         self.buffer.push(b'\n');
     }
 
-    /// Writes the lines added since the last time, in one call.
+    /// Writes the lines added since the last time, in one call where it can.
     pub fn flush(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.file.write_all(&self.buffer)?;
-            self.buffer.clear();
+        while !self.buffer.is_empty() {
+            match self.file.write(&self.buffer) {
+                // On a full disk a part may fit; the next time goes on there.
+                Ok(written) => drop(self.buffer.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ pub enum LockError {
     #[error("another run is at work here (give this one another --output-dir or --task-name)")]
     HeldByUnknown,
     /// The lock file itself is out of reach.
-    #[error("failed to lock `{}`: {cause}", path.display())]
+    #[error("failed to lock `{}`: {cause}{}", path.display(), super::advice(cause))]
     Io {
         /// The lock file.
         path: PathBuf,

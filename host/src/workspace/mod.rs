@@ -37,6 +37,9 @@ use self::journal::Journal;
 use self::lock::{Lock, LockError, Owner};
 use self::staging::Staging;
 
+/// Most directories that are moved up to remove a nest of them.
+const MOST_MOVES: u64 = 10_000_000;
+
 /// The directory within the output directory that holds all workspaces.
 pub const DIRECTORY: &str = ".tigerflow";
 
@@ -44,7 +47,7 @@ pub const DIRECTORY: &str = ".tigerflow";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something in it is out of reach.
-    #[error("failed to {action} `{}`: {cause}", path.display())]
+    #[error("failed to {action} `{}`: {cause}{}", path.display(), advice(cause))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -190,8 +193,56 @@ fn open_dir(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
 /// removed, not followed.
 fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        // It holds a file open for each level, and a guest nests as it likes.
+        Err(_) => remove_nest(path),
+    }
+}
+
+/// Removes a directory however deep it is: what lies deeper than one level is
+/// moved up first.
+fn remove_nest(root: &Path) -> io::Result<()> {
+    let mut moved = 0_u64;
+    loop {
+        let mut empty = true;
+        for entry in fs::read_dir(root)? {
+            let entry = entry?;
+            empty = false;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            for child in fs::read_dir(entry.path())? {
+                let child = child?;
+                if !child.file_type()?.is_dir() {
+                    fs::remove_file(child.path())?;
+                    continue;
+                }
+                // A name that the guest has taken fails, and the next will do.
+                while fs::rename(child.path(), root.join(format!(".up-{moved}"))).is_err() {
+                    moved += 1;
+                    if moved > MOST_MOVES {
+                        return Err(io::Error::other("it cannot be taken apart"));
+                    }
+                }
+                moved += 1;
+            }
+            fs::remove_dir(entry.path())?;
+        }
+        if empty {
+            return fs::remove_dir(root);
+        }
+    }
+}
+
+/// What to do about an error, where there is something to say: to append to its
+/// message.
+pub fn advice(error: &io::Error) -> &'static str {
+    if is_full(error) {
+        " (free some space and run the same command again: nothing is lost)"
+    } else {
+        ""
     }
 }
 

@@ -201,9 +201,11 @@ mod tests {
             prop_assume!(!stem.contains(&b'/'));
             let p = pairing(".tar.gz", ".json");
             let stem = OsString::from_vec(stem);
-            prop_assert_eq!(p.stem(&p.input_name(&stem)), Some(stem.as_os_str()));
-            prop_assert_eq!(p.stem_of_output(&p.output_name(&stem)), Some(stem.as_os_str()));
-            prop_assert_eq!(p.stem_of_error(&p.error_name(&stem)), Some(stem.as_os_str()));
+            let (input, output) = (p.input_name(&stem), p.output_name(&stem));
+            let error = p.error_name(&stem);
+            prop_assert_eq!(p.stem(&input), Some(stem.as_os_str()));
+            prop_assert_eq!(p.stem_of_output(&output), Some(stem.as_os_str()));
+            prop_assert_eq!(p.stem_of_error(&error), Some(stem.as_os_str()));
         }
     }
 }

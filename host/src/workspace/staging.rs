@@ -38,7 +38,11 @@ pub enum PublishError {
     TooLarge(u64, u64),
     /// The output directory does not take it. It is nobody's fault in here, and
     /// goes for every other file as well.
-    #[error("failed to publish `{name}` in `{}`: {cause}", directory.display())]
+    #[error(
+        "failed to publish `{name}` in `{}`: {cause}{}",
+        directory.display(),
+        super::advice(cause)
+    )]
     Io {
         /// The output directory.
         directory: PathBuf,
@@ -137,6 +141,12 @@ impl Staging {
             }
         }
         Ok(())
+    }
+
+    /// Which file lies at the output path, if one does: its device and inode.
+    pub fn identity(&self, staged: &str) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
     }
 
     /// The output directory.

@@ -172,6 +172,11 @@ impl Stamp {
         Ok(Stamp { modified: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() })
     }
 
+    /// Whether it is the same directory, however much changed in it.
+    pub fn is_same_directory(&self, other: &Stamp) -> bool {
+        self.inode == other.inode
+    }
+
     /// Whether a change might hide within the clock's grain: a directory that
     /// was changed and listed within the same two seconds (the coarsest grain
     /// of a file system in use) may have changed again since.

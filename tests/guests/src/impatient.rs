@@ -10,7 +10,7 @@ impl Task for Impatient {
     type Params = ();
 
     fn about() -> About {
-        About::new().name("impatient").option("timeout", "200ms").option("concurrency-limit", "1")
+        About::new().name("impatient").option("timeout", "500ms").option("concurrency-limit", "1")
     }
 
     fn setup(_: ()) -> Result<Self> {

@@ -1,6 +1,7 @@
 //! Does what its input says, and that is no good: each way to fail, or to take
 //! more than is due. An input that says `good …` gets a proper output.
 
+use std::cell::RefCell;
 use std::fs;
 use std::hint::black_box;
 use std::io::{Seek, SeekFrom, Write};
@@ -65,6 +66,20 @@ impl Task for Misbehave {
             }
             "pieces" => pieces(output, argument),
             "memory" => output.write(memory().to_string()),
+            "wait-for" => {
+                while !Path::new(argument).exists() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                output.write("done")
+            }
+            "keep" => keep(output),
+            "write-to-kept" => KEPT.with_borrow_mut(|kept| {
+                for file in kept {
+                    // Whether it can or not.
+                    let _ = file.write_all(b" and more");
+                }
+                Ok(())
+            }),
             "hoard" => hoard(input, argument.parse()?),
             "lines" => {
                 for number in 0..argument.parse::<u32>()? {
@@ -115,6 +130,8 @@ fn call(text: &str) -> Result<()> {
         "aborted" => Err(Error::aborted(argument)),
         "long-reason" => Err(Error::aborted("x".repeat(argument.parse()?))),
         "long-error" => Err(Error::failed("x".repeat(argument.parse()?))),
+        "read" => bail!("{} bytes", fs::read(argument)?.len()),
+        "read-by-sdk" => bail!("{} bytes", Input::new(argument).read()?.len()),
         "stderr" => {
             for number in 0..argument.parse::<u32>()? {
                 eprintln!("line {number} of what goes wrong");
@@ -135,21 +152,13 @@ fn good(text: &str) -> Result<String> {
 }
 
 fn deep(n: u64) -> u64 {
-    if n == 0 {
-        0
-    } else {
-        black_box(deep(black_box(n) - 1)) + 1
-    }
+    if n == 0 { 0 } else { black_box(deep(black_box(n) - 1)) + 1 }
 }
 
 /// Fills the stack that a language keeps in its memory, before the engine's.
 fn deep_frames(n: u64) -> u64 {
     let frame = black_box([n; 4096]);
-    if n == 0 {
-        0
-    } else {
-        black_box(deep_frames(frame[0] - 1)) + black_box(frame)[1]
-    }
+    if n == 0 { 0 } else { black_box(deep_frames(frame[0] - 1)) + black_box(frame)[1] }
 }
 
 /// Writes this many bytes, a part at a time.
@@ -187,6 +196,18 @@ fn memory() -> usize {
         all.push(black_box(block));
     }
     all.len()
+}
+
+thread_local! {
+    static KEPT: RefCell<Vec<fs::File>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes the output and does not close it.
+fn keep(output: &Output) -> Result<()> {
+    let mut file = output.create_file()?;
+    file.write_all(b"complete")?;
+    KEPT.with_borrow_mut(|kept| kept.push(file));
+    Ok(())
 }
 
 /// Opens the input this many times and closes nothing.

@@ -2,7 +2,7 @@
 //! `read /etc/passwd` becomes `read /etc/passwd: denied (…)` or
 //! `read /etc/passwd: reached …`.
 
-use std::ffi::{c_char, CString};
+use std::ffi::{CString, c_char};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result as Io, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -113,11 +113,7 @@ fn attempt(line: &str) -> Io<String> {
 
 /// Something, or an error where there is nothing.
 fn some(all: Vec<String>) -> Io<String> {
-    if all.is_empty() {
-        Err(ErrorKind::NotFound.into())
-    } else {
-        Ok(all.join(" "))
-    }
+    if all.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(all.join(" ")) }
 }
 
 /// `std` has no symbolic links for WASI yet.

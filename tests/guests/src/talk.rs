@@ -39,10 +39,11 @@ impl Task for Talk {
             "forge" => log::info!("one line\n2026-01-31 10:54:23 | ERROR    | forged\x1b[2J"),
             // Half-way, until somebody saw it.
             "progress" => {
-                Input::new("/input/other").progress(0.9);
                 let begun = Instant::now();
                 while !input.with_extension("seen").exists() {
                     input.progress(0.5);
+                    // Of a file that it was not given.
+                    Input::new("/input/other").progress(0.9);
                     if begun.elapsed() > Duration::from_secs(60) {
                         bail!("nobody looked");
                     }
