@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, IsTerminal, Write},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Mutex,
@@ -85,7 +86,10 @@ pub fn cargo() -> Command {
 
 /// The command as a person would type it.
 pub fn shown(command: &Command) -> String {
-    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    // Which cargo it was matters less than that the line can be typed.
+    let program = Path::new(command.get_program());
+    let name = if program.ends_with("bin/cargo") { Path::new("cargo") } else { program };
+    let mut words = vec![repo::shown(name)];
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }

@@ -147,14 +147,13 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
     let Some(path) = is_run.then(|| component(run, &arguments[2..])).flatten() else {
         return Ok(None);
     };
-    let given = |option: &str| arguments.iter().any(|a| has_name(a, option));
-    let limited = given("--timeout") || given("--setup-timeout");
-    let mut task = Task::load(Path::new(path), limited)?;
-    let defaults = &task.description.option_defaults;
-    // A task that limits itself needs code that can be stopped.
-    if !task.interruptible && defaults.iter().any(|(option, _)| option.ends_with("timeout")) {
-        task = Task::load(Path::new(path), true)?;
-    }
+    // A guess, so that it is compiled once only; `run` decides.
+    let given = |option| value_of(arguments, option);
+    let many = given("--concurrency-limit")
+        .and_then(|n| n.parse().ok())
+        .is_some_and(|n: usize| n > cores());
+    let limited = many || given("--timeout").is_some() || given("--setup-timeout").is_some();
+    let task = Task::load(Path::new(path), limited)?;
     let mut run = parameters::add(run.clone(), &task.description)?;
     for (option, value) in task.description.option_defaults.clone() {
         run = set_default(run, &option, value)
@@ -193,9 +192,16 @@ fn component<'a>(run: &Command, arguments: &'a [OsString]) -> Option<&'a OsStr> 
     None
 }
 
-fn has_name(argument: &OsStr, option: &str) -> bool {
-    let text = argument.to_string_lossy();
-    text.split_once('=').map_or(&*text, |(name, _)| name) == option
+/// The value of an option, as far as one can tell before parsing.
+fn value_of(arguments: &[OsString], option: &str) -> Option<String> {
+    arguments.iter().enumerate().find_map(|(at, argument)| {
+        let rest = argument.to_str()?.strip_prefix(option)?;
+        match rest.strip_prefix('=') {
+            Some(value) => Some(value.into()),
+            None if rest.is_empty() => arguments.get(at + 1)?.to_str().map(Into::into),
+            None => None,
+        }
+    })
 }
 
 fn set_default(run: Command, option: &str, value: String) -> Result<Command, String> {
@@ -241,7 +247,14 @@ pub fn run(
     if let Some(warning) = &prepared.task.warning {
         tracing::warn!("{warning}");
     }
-    let plan = plan(args, matches, prepared.task, bar, arguments)?;
+    let mut plan = plan(args, matches, prepared.task, bar, arguments)?;
+    // A guest that is busy must let the timer have its turn, and its neighbours
+    // on the same thread.
+    let limited = plan.sandbox.timeout.is_some() || plan.sandbox.setup_timeout.is_some();
+    let interruptible = limited || plan.concurrency > cores();
+    if plan.task.interruptible != interruptible && !plan.task.precompiled {
+        plan.task = Task::load(&plan.task.path, interruptible)?;
+    }
     Ok(run::execute(plan)?.code())
 }
 
@@ -321,8 +334,7 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 /// How many files are in flight: what the user asks for, within what the task
 /// allows.
 fn concurrency(asked: Option<u32>, description: &Description) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = asked.map_or(cores, |n| n as usize);
+    let wanted = asked.map_or(cores(), |n| n as usize);
     match description.max_concurrency {
         Some(most) if (most as usize) < wanted => {
             if asked.is_some() {
@@ -335,6 +347,10 @@ fn concurrency(asked: Option<u32>, description: &Description) -> usize {
         }
         _ => wanted,
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn check_directories(directories: &[Directory]) -> Result<(), Usage> {

@@ -62,8 +62,10 @@ pub struct Task {
     pub shape: Shape,
     /// What it says of itself.
     pub description: Description,
-    /// Whether a busy guest can be stopped.
+    /// Whether a busy guest can be interrupted.
     pub interruptible: bool,
+    /// Whether it was compiled ahead of time.
+    pub precompiled: bool,
     /// Why it is compiled anew each time, where it is.
     pub warning: Option<String>,
     pre: TaskComponentPre<Guest>,
@@ -78,9 +80,9 @@ impl std::fmt::Debug for Task {
 impl Task {
     /// Loads a component, or a file made by [`precompile`].
     ///
-    /// `interruptible`: whether its code can be stopped while it computes, as
-    /// a time limit needs. It costs a few per cent, so it is off without one. A
-    /// precompiled file is always interruptible.
+    /// `interruptible`: whether its code can be interrupted while it computes,
+    /// as a time limit needs, and instances that share a thread. It costs a few
+    /// per cent. A precompiled file is always interruptible.
     pub fn load(path: &Path, interruptible: bool) -> Result<Self, LoadError> {
         let bytes = read(path)?;
         let precompiled = cache::is_precompiled(&bytes);
@@ -114,6 +116,7 @@ impl Task {
             shape,
             description: Description::default(),
             interruptible,
+            precompiled,
             warning,
             pre,
         };
