@@ -31,7 +31,7 @@ pub enum LoadError {
         problem: String,
     },
     /// The engine does not take it.
-    #[error("`{}` does not compile: is it whole? Build it again ({reason})", path.display())]
+    #[error("`{}` does not compile: is it whole? Try to build it again ({reason})", path.display())]
     Compile {
         /// The file.
         path: PathBuf,

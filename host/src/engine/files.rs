@@ -32,8 +32,7 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi::{FsPerms, OpenMode, async_trait};
 
-use super::guest::{Guest, Meter};
-use super::instance::{GUEST_INPUT, GUEST_OUTPUT};
+use super::guest::{GUEST_INPUT, GUEST_OUTPUT, Guest, Meter};
 use crate::workspace::DIRECTORY;
 use crate::workspace::intake::open_input;
 

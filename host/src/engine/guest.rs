@@ -11,9 +11,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
-use super::instance::GUEST_INPUT;
 use super::stdio::Stdio;
 use crate::text::clip;
+
+/// Where the guest sees the input directory.
+pub const GUEST_INPUT: &str = "/input";
+/// Where the guest sees its staging place.
+pub const GUEST_OUTPUT: &str = "/output";
 
 /// Longest log line that a guest may write, in bytes.
 const LOG_LINE: usize = 8 << 10;

@@ -14,14 +14,11 @@ use super::bindings::tigerflow::task::types as wit;
 use super::description::Value;
 use super::fault::{self, Fault};
 use super::files;
-use super::guest::{Alias, Gauge, Guest, HANDLES, MemoryLimit, Meter, Opened};
+use super::guest::{
+    Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, HANDLES, MemoryLimit, Meter, Opened,
+};
 use super::stdio::Stdio;
 use crate::outcome::{Cause, Failure};
-
-/// Where the guest sees the input directory.
-pub const GUEST_INPUT: &str = "/input";
-/// Where the guest sees its staging place.
-pub const GUEST_OUTPUT: &str = "/output";
 
 /// What every instance of a run may reach, and how much of it.
 #[derive(Clone, Debug)]

@@ -18,16 +18,14 @@ use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, OptLevel};
 use wasmtime_wasi::WasiCtx;
 
 pub use self::cache::CACHE_VARIABLE;
 pub use self::component::{INTERFACE_VERSION, LoadError, Shape};
-pub use self::guest::{Alias, Gauge};
-pub use self::instance::{
-    Directory, Environment, GUEST_INPUT, GUEST_OUTPUT, Instance, RunEnd, Sandbox, SetupError,
-};
+pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
+pub use self::instance::{Directory, Environment, Instance, RunEnd, Sandbox, SetupError};
 
 use self::bindings::{TaskComponent, TaskComponentPre};
 use self::description::Description;
@@ -99,14 +97,7 @@ impl Task {
         };
         drop(bytes);
         let shape = Shape::of(&engine, &component);
-        shape.check(path)?;
-        let unfit = |error: wasmtime::Error| LoadError::Unfit {
-            path: path.into(),
-            problem: shape.explain(&format!("{error:#}")),
-        };
-        let linker = linker(&engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let pre =
-            linker.instantiate_pre(&component).and_then(TaskComponentPre::new).map_err(unfit)?;
+        let pre = link(path, &component, &shape)?;
         if interruptible {
             start_ticker(&engine);
         }
@@ -172,7 +163,7 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
     component::check_bytes(path, &bytes)?;
     let engine = engine(true)?;
     let component = cache::compile(&engine, path, &bytes)?;
-    Shape::of(&engine, &component).check(path)?;
+    link(path, &component, &Shape::of(&engine, &component))?;
     cache::write_precompiled(&component, &bytes, to)
 }
 
@@ -203,6 +194,21 @@ fn engine(interruptible: bool) -> Result<Engine, LoadError> {
         config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
     }
     Engine::new(&config).map_err(|error| LoadError::Engine(format!("{error:#}")))
+}
+
+/// Checks a component against the interface, and joins it with what the host
+/// provides.
+fn link(
+    path: &Path,
+    component: &Component,
+    shape: &Shape,
+) -> Result<TaskComponentPre<Guest>, LoadError> {
+    shape.check(path)?;
+    let linker =
+        linker(component.engine()).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+    linker.instantiate_pre(component).and_then(TaskComponentPre::new).map_err(|error| {
+        LoadError::Unfit { path: path.into(), problem: shape.explain(&format!("{error:#}")) }
+    })
 }
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {

@@ -63,7 +63,7 @@ struct Shared {
 pub struct Watch {
     shared: Arc<Shared>,
     /// Stops watching when dropped. `None` where events cannot be had.
-    watcher: Option<RecommendedWatcher>,
+    _watcher: Option<RecommendedWatcher>,
     poll: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Watch {
             "new files are noticed by {}a look every {poll:?}",
             if watcher.is_some() { "events and " } else { "" }
         );
-        Watch { shared, watcher, poll }
+        Watch { shared, _watcher: watcher, poll }
     }
 
     /// How often to look whether the directory changed.
@@ -111,11 +111,6 @@ impl Watch {
             files: std::mem::take(&mut queue.arrivals),
             lost: std::mem::take(&mut queue.overflow),
         }
-    }
-
-    /// Whether the kernel sends events.
-    pub fn has_events(&self) -> bool {
-        self.watcher.is_some()
     }
 }
 
