@@ -276,7 +276,7 @@ fn a_second_run_is_refused_and_the_first_goes_on() {
     let second = bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(2);
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let second = second.says(&format!("process {} on {hostname}, since 2", live.pid()));
-    let second = second.says("not free");
+    let second = second.says("another run is at work");
     // It says what to do.
     let second = second.says("--task-name");
     assert!(!second.stderr.contains("panicked"), "{}", second.stderr);

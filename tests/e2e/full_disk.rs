@@ -144,6 +144,36 @@ fn so_it_is_for_a_task_that_writes_piece_by_piece() {
 }
 
 #[test]
+fn a_task_that_overlooks_it_publishes_no_half_output() {
+    // Nor does one that cleans up, and makes room for an `.err`, get one.
+    for manner in ["careless", "tidy"] {
+        let bench = Bench::new();
+        let content = manner.to_owned() + &"y".repeat(SIZE - manner.len());
+        for number in 0..INPUTS {
+            bench.add(format!("{number:02}.txt"), &content);
+        }
+        let Some(disk) = Disk::new(&bench, "size=8m") else { return };
+        let output = disk.0.join("out");
+        // Half of the last output fits, and so its first half does.
+        let filler = disk.fill(INPUTS / 3 * SIZE + SIZE * 3 / 4);
+        let more = ["--param", "pause=0", "--concurrency-limit", "1"];
+        assert_full(run(&bench, "slow", &output, &more), &output);
+        let published = names(&output);
+        assert!(!published.is_empty() && published.len() < INPUTS);
+        for name in &published {
+            let content = fs::read(output.join(name)).expect("an output");
+            assert!(
+                name.ends_with(".out") && content.len() == SIZE,
+                "{manner}: {name} is not whole"
+            );
+        }
+        fs::remove_file(filler).expect("space can be freed");
+        run(&bench, "slow", &output, &more).expect(0);
+        assert_eq!(names(&output).len(), INPUTS);
+    }
+}
+
+#[test]
 fn a_disk_without_room_for_another_file_is_full_too() {
     // Room for bytes, and for some dozen files.
     let bench = bench();

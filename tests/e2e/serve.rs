@@ -299,9 +299,16 @@ fn one_instance_serves_a_trickle() {
     gate.open("open");
     let live = gated(&bench, &gate, &["--concurrency-limit", "4"]);
     live.says("Task setup complete");
+    let journal = bench.output().join(".tigerflow/gated/journal.jsonl");
     for number in 0..20 {
         bench.add(format!("{number}.txt"), "x");
-        wait_until("it is done", || bench.has(format!("{number}.out")));
+        // The output stands a moment before the run knows that its instance is
+        // free; the journal is written after that.
+        wait_until("it is recorded", || {
+            let journal = fs::read_to_string(&journal).expect("a journal");
+            journal.matches("\"event\":\"attempt\"").count() > number
+        });
+        assert!(bench.has(format!("{number}.out")));
     }
     stop(live);
     assert_eq!((gate.count("setup-"), gate.count("teardown-")), (1, 1));

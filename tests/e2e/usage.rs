@@ -100,7 +100,7 @@ fn what_is_no_component_is_refused() {
         (file("cut.wasm", &whole[..whole.len() / 2]), &["does not compile", "build it again"]),
         (file("text.wat", b"(component)"), &["is WebAssembly text", "wasm-tools parse"]),
         (wat(&bench, "core", "(module)"), &["is a WebAssembly core module", build]),
-        (bench.path().join("missing.wasm"), &["missing.wasm", "is it spelt right?"]),
+        (bench.path().join("missing.wasm"), &["missing.wasm", "is its path right?"]),
         (bench.input(), &["is a directory"]),
     ];
     for (path, words) in cases {
@@ -253,7 +253,7 @@ fn values_that_do_not_do_are_told_with_one_that_does() {
         (&["--env", "TIGERFLOW_SURELY_NOT_SET"], &["--env", "`export TIGERFLOW_SURELY_NOT_SET="]),
         (&["--log-format", "xml"], &["--log-format", "text, json"]),
         (&["--progress", "maybe"], &["--progress", "auto, always, never"]),
-        (&["--idle-timeout", "5s"], &["'--once' cannot be used with '--idle-timeout"]),
+        (&["--idle-timeout", "5s"], &["cannot be used with", "--once", "--idle-timeout"]),
         (&["-v", "-q"], &["cannot be used with"]),
         (&["--once"], &["'--once' cannot be used multiple times"]),
         (&["--input-dir", "other"], &["'--input-dir <DIR>' cannot be used multiple times"]),

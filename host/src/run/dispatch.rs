@@ -361,8 +361,9 @@ impl Dispatcher {
             }
         }
         if self.bar.is_shown() {
-            let waiting = self.left() - self.executor.in_flight().len().min(self.left());
-            self.bar.update(&self.counts, waiting, &self.executor.in_flight());
+            let in_flight = self.executor.in_flight();
+            let waiting = self.left().saturating_sub(in_flight.len());
+            self.bar.update(&self.counts, waiting, &in_flight);
         }
         if self.next_progress <= now && (self.news || self.scheduler.held() > 0) {
             self.next_progress = now + PROGRESS_INTERVAL;

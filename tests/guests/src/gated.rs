@@ -22,6 +22,20 @@ fn gate(name: &str) -> PathBuf {
     PathBuf::from("/gate").join(name)
 }
 
+/// How many `active-` files there are.
+fn at_work() -> usize {
+    loop {
+        // A neighbour that removes its file in the middle of a listing makes
+        // WASI's fail.
+        let names = fs::read_dir(gate("")).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, _>>()
+        });
+        if let Ok(names) = names {
+            return names.iter().filter(|n| n.to_string_lossy().starts_with("active-")).count();
+        }
+    }
+}
+
 impl Task for Gated {
     type Params = ();
 
@@ -47,10 +61,7 @@ impl Task for Gated {
         let name = input.name();
         let active = gate(&format!("active-{name}"));
         fs::write(&active, "")?;
-        let at_once = fs::read_dir(gate(""))?
-            .filter_map(|entry| entry.ok())
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("active-"))
-            .count();
+        let at_once = at_work();
         fs::write(gate(&format!("seen-{at_once}")), "")?;
         fs::write(gate(&format!("begun-{name}")), "")?;
         let text = input.read_to_string()?;

@@ -1,4 +1,4 @@
-//! Tools that come from PyPI, npm and crates.io: zig for C, componentize-py, wasm-tools, componentize-js.
+//! Tools that come from package registries: zig for C, componentize-py, wasm-tools, componentize-js.
 
 use std::{
     fs,
