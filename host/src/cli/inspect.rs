@@ -9,6 +9,7 @@ use super::{LogArgs, parameters};
 use crate::engine::Task;
 use crate::engine::description::{Description, Grant, Kind, Parameter};
 use crate::log;
+use crate::text::one_line;
 
 /// Show what a task is, what it takes and what it needs
 #[derive(Debug, Args)]
@@ -65,7 +66,8 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
 fn text(report: &Report<'_>) -> String {
     let d = report.description;
     let mut out = String::new();
-    let mut line = |name: &str, value: &str| out.push_str(&format!("{name:<13} {value}\n"));
+    let mut line =
+        |name: &str, value: &str| out.push_str(&format!("{name:<13} {}\n", one_line(value)));
     line("task", &format!("{} {}", d.name, d.version));
     line("summary", &d.summary);
     line("interface", &format!("tigerflow:task/{}", report.interface));

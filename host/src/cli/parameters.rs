@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Usage;
 use crate::engine::description::{Description, Kind, Parameter, Value};
+use crate::text::one_line;
 
 /// The heading of a task's parameters in `--help`.
 const HEADING: &str = "Parameters of the task";
@@ -65,7 +66,7 @@ fn help(parameter: &Parameter) -> String {
         None if parameter.required => "[required]".into(),
         None => "[optional]".into(),
     };
-    format!("{} {note}", parameter.help).trim_start().to_owned()
+    one_line(format!("{} {note}", parameter.help).trim_start()).into_owned()
 }
 
 fn integer(text: &str) -> Result<Value, String> {

@@ -161,6 +161,7 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
     }
     let description = &task.description;
     let about = format!("{} {}: {}", description.name, description.version, description.summary);
+    let about = crate::text::one_line(&about).into_owned();
     let general = run.get_long_about().map(|text| text.to_string()).unwrap_or_default();
     run = run.about(about.clone()).long_about(format!("{about}\n\n{general}"));
     let command = command.clone().mut_subcommand("run", |_| run.clone());
@@ -286,6 +287,10 @@ fn plan(
             .into());
         }
     }
+    let mut workspace_visible = plan::opens_workspace(&args.input_dir, &args.output_dir)?;
+    for directory in &args.directories {
+        workspace_visible |= plan::opens_workspace(&directory.host_path, &args.output_dir)?;
+    }
     let mode = match args.idle_timeout {
         _ if args.once => Mode::Once,
         Some(limit) => Mode::Idle(limit),
@@ -309,6 +314,7 @@ fn plan(
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
             open_files: 0,
+            workspace_visible,
             timeout: args.timeout,
             setup_timeout: args.setup_timeout,
             arguments,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{LogArgs, Usage};
 use crate::log::{self, local_time};
-use crate::text::count;
+use crate::text::{count, one_line};
 use crate::workspace::Layout;
 use crate::workspace::journal::{self, Attempt, AttemptOutcome, Record, RunStarted};
 use crate::workspace::lock;
@@ -252,7 +252,8 @@ impl Histogram {
 fn text(report: &Report) -> String {
     let mut out = String::new();
     let run = &report.run;
-    let mut line = |name: &str, value: String| out.push_str(&format!("{name:<11} {value}\n"));
+    let mut line =
+        |name: &str, value: String| out.push_str(&format!("{name:<11} {}\n", one_line(&value)));
     line("task", format!("{} {} ({})", report.task, run.version, run.component));
     line("input", format!("{}/*{} -> *{}", run.input_dir, run.input_ext, run.output_ext));
     let began = format!("process {} on {}, since {}", run.pid, run.host, local_time(run.time));

@@ -117,13 +117,13 @@ fn directory() -> anyhow::Result<PathBuf> {
     }
     if meta.mode() & 0o077 != 0 {
         // It was made by hand, say. What others could have put in goes.
+        fs::set_permissions(&directory, Permissions::from_mode(0o700))
+            .with_context(|| format!("failed to make `{}` private", directory.display()))?;
         for entry in fs::read_dir(&directory)?.flatten() {
             if entry.path().extension().is_some_and(|e| e == "cwasm") {
                 fs::remove_file(entry.path())?;
             }
         }
-        fs::set_permissions(&directory, Permissions::from_mode(0o700))
-            .with_context(|| format!("failed to make `{}` private", directory.display()))?;
     }
     Ok(directory)
 }
@@ -143,6 +143,7 @@ fn open(engine: &Engine, cached: &Path) -> Option<Component> {
         }
         Err(error) => {
             tracing::debug!("`{}` is compiled again: {error:#}", cached.display());
+            let _ = fs::remove_file(cached);
             None
         }
     }
@@ -154,8 +155,12 @@ fn store(directory: &Path, cached: &Path, component: &Component) -> io::Result<(
     file.write_all(&code)?;
     // A power loss must not leave a name without its content.
     file.as_file().sync_data()?;
-    file.persist(cached)?;
-    Ok(())
+    match file.persist_noclobber(cached) {
+        // Another process was faster, and may have mapped its file already.
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Removes what was unused for longest until the cache is within its limit.

@@ -1,5 +1,6 @@
 //! From what the engine reports to what a person can act on.
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -49,7 +50,9 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         let message = format!("it wrote more than {limit} (raise --output-limit to let it)");
         return ("OutputLimit", message);
     }
-    if guest.memory.refused {
+    // Growth may be refused, and the guest go on and panic for another reason.
+    let panic = panic_message(stderr);
+    if guest.memory.refused && panic.as_ref().is_none_or(|p| p.contains("alloc")) {
         let limit = size(guest.memory.limit as u64);
         let message = format!("it needs more memory than {limit} (raise --memory-limit to let it)");
         return ("MemoryLimit", message);
@@ -61,7 +64,7 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         );
         return ("HandleLimit", message);
     }
-    if error.is::<wasmtime::component::ResourceTableError>() {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let message = format!(
             "it holds {HANDLES} handles (open files, streams) at once, and may hold no more"
         );
@@ -73,7 +76,7 @@ fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str,
         let message = format!("the task ended its process {with} instead of returning");
         return ("Exit", message);
     }
-    if let Some(message) = panic_message(stderr) {
+    if let Some(message) = panic {
         return ("Panic", message);
     }
     match error.downcast_ref::<Trap>() {

@@ -12,7 +12,10 @@
 //! - keep every guest out of the host's own workspace.
 
 use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -33,6 +36,7 @@ use wasmtime_wasi::p2::{
 use wasmtime_wasi::{FsPerms, OpenMode, async_trait};
 
 use super::guest::{GUEST_INPUT, GUEST_OUTPUT, Guest, Meter};
+use super::instance::Sandbox;
 use crate::workspace::DIRECTORY;
 use crate::workspace::intake::open_input;
 
@@ -63,7 +67,8 @@ pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 
 /// Remembers which handles are the input and the output directory, to tell them
 /// from others.
-pub(super) fn note_directories(guest: &mut Guest) -> wasmtime::Result<()> {
+pub(super) fn note_directories(guest: &mut Guest, sandbox: &Sandbox) -> wasmtime::Result<()> {
+    guest.granted_writing = sandbox.directories.iter().any(|directory| directory.writable);
     for (handle, path) in guest.filesystem().get_directories()? {
         let Descriptor::Dir(dir) = guest.table.delete(handle)? else { continue };
         match path.as_str() {
@@ -72,7 +77,17 @@ pub(super) fn note_directories(guest: &mut Guest) -> wasmtime::Result<()> {
             _ => {}
         }
     }
+    if sandbox.workspace_visible
+        && let Some(staging) = &guest.output_dir
+    {
+        guest.own_staging = Some(real_path(staging)?);
+    }
     Ok(())
+}
+
+/// Where an open file really lies, whatever links led to it.
+fn real_path(file: &File) -> std::io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Files as streams.
@@ -143,9 +158,8 @@ fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             };
             let length = usize::try_from(length).unwrap_or(READ_LIMIT).min(READ_LIMIT);
             Ok((match read_at(file, length, offset) {
-                // A regular file gives less than was asked for only at its end.
                 Ok(bytes) => {
-                    let end = bytes.len() < length;
+                    let end = is_end(file, bytes.len(), length, offset);
                     Ok((bytes, end))
                 }
                 Err(error) => Err(ErrorCode::from(&error)),
@@ -216,7 +230,8 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             // place the guest made itself.
             let known = match place {
                 Place::Input => path == guest.input_name,
-                Place::Output => true,
+                // Unless it moved a pipe there from a granted directory.
+                Place::Output => !guest.granted_writing,
                 Place::Elsewhere => false,
             };
             if !known && would_block(guest, Resource::new_borrow(fd.rep()), path_flags, &path) {
@@ -234,6 +249,14 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                     Descriptor::File(file) => &file.file,
                     Descriptor::Dir(dir) => &dir.dir,
                 };
+                // A link may lead where the path does not say.
+                if let Some(own) = &guest.own_staging {
+                    let real = real_path(file)?;
+                    if leads_into_workspace(&real.to_string_lossy()) && !real.starts_with(own) {
+                        guest.table.delete(Resource::<Descriptor>::new_own(fd.rep()))?;
+                        return Ok((Err(ErrorCode::NotPermitted),));
+                    }
+                }
                 guest.opened.add(file)?;
             }
             convert(guest, result)
@@ -278,7 +301,8 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 /// Whether a path names the host's workspace, or something in it. The input
 /// directory may be, or hold, the output directory.
 fn leads_into_workspace(path: &str) -> bool {
-    path.split('/').any(|part| part == DIRECTORY)
+    // Some file systems take upper and lower case for the same.
+    path.split('/').any(|part| part.eq_ignore_ascii_case(DIRECTORY))
 }
 
 /// Which directory a handle is.
@@ -364,6 +388,17 @@ fn in_place<T>(call: impl Future<Output = FsResult<T>>) -> FsResult<T> {
     }
 }
 
+/// Whether a read reached the end of its file, as far as one can tell: a short
+/// read alone may be an error in the middle, or a file system that gives less
+/// than was asked for.
+fn is_end(file: &File, read: usize, asked: usize, offset: u64) -> bool {
+    if read == 0 {
+        return asked > 0;
+    }
+    let size = || rustix::fs::fstat(file).map_or(0, |stat| stat.st_size as u64);
+    read < asked && offset + read as u64 == size()
+}
+
 /// Reads without filling the buffer with zeroes first.
 fn read_at(file: &File, length: usize, offset: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length.min(READ_LIMIT));
@@ -406,6 +441,24 @@ impl InputStream for Reader {
     }
 }
 
+/// Writes to the end of a file, wherever that is by then: another instance may
+/// append to the same.
+fn append(file: &File, mut bytes: &[u8]) -> std::io::Result<()> {
+    use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+    while !bytes.is_empty() {
+        match pwritev2(file, &[IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            // A kernel or a file system without it.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
+                return file.write_all_at(bytes, file.metadata()?.len());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy)]
 enum Position {
     At(u64),
@@ -436,9 +489,7 @@ impl OutputStream for Writer {
             Position::At(offset) => {
                 self.file.write_all_at(&bytes, *offset).map(|()| *offset += length)
             }
-            Position::End => {
-                self.file.metadata().and_then(|meta| self.file.write_all_at(&bytes, meta.len()))
-            }
+            Position::End => append(&self.file, &bytes),
         };
         result.map_err(|error| {
             self.closed = true;

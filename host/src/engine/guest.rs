@@ -42,6 +42,11 @@ pub(super) struct Guest {
     /// others.
     pub(super) input_dir: Option<Arc<File>>,
     pub(super) output_dir: Option<Arc<File>>,
+    /// Where the staging place really is, if the guest might reach the host's
+    /// workspace around it.
+    pub(super) own_staging: Option<PathBuf>,
+    /// Whether the guest writes elsewhere than in its staging place.
+    pub(super) granted_writing: bool,
     /// The name of the attempt's input within `/input`.
     pub(super) input_name: String,
     /// The files and directories that it opened, and may hold still.
@@ -185,6 +190,10 @@ impl Meter {
         self.disk_full.store(false, Ordering::Relaxed);
     }
 
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -242,6 +251,17 @@ impl ResourceLimiter for MemoryLimit {
         }
         self.table_elements = elements;
         Ok(true)
+    }
+}
+
+impl Guest {
+    /// A call begins: what the last one did counts no more.
+    pub(super) fn begin(&mut self) {
+        self.stdio.begin();
+        self.meter.begin();
+        self.gauge.reset();
+        self.memory.refused = false;
+        self.log_lines = 0;
     }
 }
 

@@ -25,6 +25,8 @@ use crate::outcome::{Cause, Failure};
 pub struct Sandbox {
     /// Preopened read-only as `/input`.
     pub input_dir: PathBuf,
+    /// Whether the host's workspace lies in a directory that the guest sees.
+    pub workspace_visible: bool,
     /// Further directories.
     pub directories: Vec<Directory>,
     /// Environment variables. Their values are secret.
@@ -74,7 +76,8 @@ pub enum RunEnd {
     /// It declined the file.
     Aborted(String),
     /// It failed because the disk is full, which is no fault of the file.
-    DiskFull,
+    /// So much the attempt had written, in bytes.
+    DiskFull(u64),
 }
 
 /// Why there is no instance.
@@ -107,7 +110,7 @@ impl Instance {
         let mut store = task.store(wasi, stdio, sandbox.memory_limit, sandbox.output_limit, gauge);
         store.data_mut().opened = Opened::new(sandbox.open_files);
         let host_error = |error: wasmtime::Error| SetupError::Host(format!("{error:#}"));
-        files::note_directories(store.data_mut()).map_err(host_error)?;
+        files::note_directories(store.data_mut(), sandbox).map_err(host_error)?;
         let arguments: Vec<wit::Argument> = sandbox
             .arguments
             .iter()
@@ -158,11 +161,7 @@ impl Instance {
     /// Calls `run`. `input` and `output` are names within `/input` and `/output`.
     pub async fn run(&mut self, input: &str, output: &str, alias: Option<Alias>) -> RunEnd {
         let guest = self.store.data_mut();
-        guest.stdio.begin();
-        guest.meter.begin();
-        guest.gauge.reset();
-        guest.memory.refused = false;
-        guest.log_lines = 0;
+        guest.begin();
         guest.alias = alias;
         input.clone_into(&mut guest.input_name);
         // Until the call returns, so that an attempt that is dropped in the
@@ -180,12 +179,12 @@ impl Instance {
                 match result {
                     // Also where it returned well: a guest that overlooked a
                     // failed write has left half an output.
-                    _ if guest.meter.disk_full() => RunEnd::DiskFull,
+                    _ if guest.meter.disk_full() => RunEnd::DiskFull(guest.meter.written()),
                     Ok(()) => RunEnd::Ok,
                     Err(error) => self.error(error),
                 }
             }
-            Err(_) if guest.meter.disk_full() => RunEnd::DiskFull,
+            Err(_) if guest.meter.disk_full() => RunEnd::DiskFull(guest.meter.written()),
             Err(stop) => RunEnd::Failed(stop.describe(guest)),
         }
     }
@@ -207,7 +206,7 @@ impl Instance {
 
     /// Calls `teardown` and drops the instance.
     pub async fn teardown(mut self) -> Result<(), Failure> {
-        self.store.data().stdio.begin();
+        self.store.data_mut().begin();
         let task = self.component.tigerflow_task_task();
         let call = task.call_teardown(&mut self.store);
         match within(self.timeout, "--timeout", call).await {
@@ -294,6 +293,8 @@ impl Task {
             meter: Arc::new(Meter::new(output_limit)),
             input_dir: None,
             output_dir: None,
+            own_staging: None,
+            granted_writing: false,
             input_name: String::new(),
             opened: Opened::new(0),
             task_name: self.description.name.clone(),

@@ -32,8 +32,8 @@ use self::description::Description;
 use self::guest::Guest;
 use self::stdio::Stdio;
 
-/// How often a guest that may be interrupted looks whether to yield. Also how
-/// late a timeout may be.
+/// How often a guest that may be interrupted looks whether to yield. A timeout
+/// may be late by as much for each busy neighbour on its thread.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Most time for `describe`, which does next to nothing.
@@ -84,6 +84,15 @@ impl Task {
     pub fn load(path: &Path, interruptible: bool) -> Result<Self, LoadError> {
         let bytes = read(path)?;
         let precompiled = cache::is_precompiled(&bytes);
+        // A component is harmless to look at; machine code is not, and must not
+        // pass for one.
+        if precompiled && path.extension().is_none_or(|e| e != PRECOMPILED_EXTENSION) {
+            let problem = format!(
+                "is machine code made by `tigerflow-host compile`, not a component: if you trust \
+                 it as a program, rename it to end in `.{PRECOMPILED_EXTENSION}`"
+            );
+            return Err(LoadError::Unfit { path: path.into(), problem });
+        }
         let interruptible = interruptible || precompiled;
         let engine = engine(interruptible)?;
         let (component, digest, warning) = if precompiled {
@@ -152,6 +161,9 @@ impl Task {
     }
 }
 
+/// What the name of a precompiled file ends in.
+pub const PRECOMPILED_EXTENSION: &str = "cwasm";
+
 /// Compiles a component ahead of time, for this version of this host on this
 /// kind of CPU.
 pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
@@ -159,6 +171,11 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
     if cache::is_precompiled(&bytes) {
         let problem = "is precompiled already".into();
         return Err(LoadError::Unfit { path: path.into(), problem });
+    }
+    if to.extension().is_none_or(|e| e != PRECOMPILED_EXTENSION) {
+        let problem =
+            format!("must end in `.{PRECOMPILED_EXTENSION}`, to be known as machine code");
+        return Err(LoadError::Unfit { path: to.into(), problem });
     }
     component::check_bytes(path, &bytes)?;
     let engine = engine(true)?;

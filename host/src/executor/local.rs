@@ -20,15 +20,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::LocalSet;
 
 use super::{Ended, Job, Report};
 use crate::engine::{Alias, Gauge, Instance, RunEnd, Sandbox, Task};
 use crate::log;
 use crate::outcome::{Cause, Failure, Outcome};
-use crate::text::clip;
+use crate::text::{clip, size};
 use crate::workspace::Workspace;
 use crate::workspace::catalog::FileId;
 use crate::workspace::error_file::{ABORTED, ErrorFile, TaskIdentity};
@@ -212,14 +213,22 @@ impl Thread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (slots, mut receive) = mpsc::unbounded_channel::<Slot>();
         let handle = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let local = LocalSet::new();
-            local.spawn_local(async move {
-                while let Some(slot) = receive.recv().await {
-                    tokio::task::spawn_local(slot.serve());
+            runtime.block_on(async {
+                // Not spawned, so that the runtime looks at its timers whenever
+                // a busy guest yields.
+                let mut serving = FuturesUnordered::new();
+                let mut more = true;
+                while more || !serving.is_empty() {
+                    tokio::select! {
+                        slot = receive.recv(), if more => match slot {
+                            Some(slot) => serving.push(slot.serve()),
+                            // Dropped: the run is over when every slot is done.
+                            None => more = false,
+                        },
+                        Some(()) = serving.next(), if !serving.is_empty() => {}
+                    }
                 }
             });
-            // Ends when the sender is dropped and every slot has ended.
-            runtime.block_on(local);
         })?;
         Ok(Thread { slots, handle })
     }
@@ -264,6 +273,9 @@ struct Live {
     runs: u32,
 }
 
+/// A disk with so much room, in bytes, is not full by what a run needs.
+const AMPLE_ROOM: u64 = 1 << 30;
+
 /// Longest message of a task that goes on a log line, in bytes.
 const LOG_MESSAGE: usize = 500;
 
@@ -293,16 +305,19 @@ impl Slot {
                 continue;
             }
             let attempt = self.attempt(&mut live, &staging, &job).await;
-            if live.as_mut().is_some_and(Live::is_worn) {
-                self.tear_down(live.take()).await;
-            }
             self.current.set(None);
+            self.set_activity(None);
             match attempt {
                 Ok(ended) => self.outbox.push(Report::Ended(ended)),
                 Err(HostFailure(reason)) => {
                     self.outbox.push(Report::HostFailed(reason));
                     self.outbox.push(Report::HandedBack(job.id));
+                    // Its staging place may hold half an output.
+                    break;
                 }
+            }
+            if live.as_mut().is_some_and(Live::is_worn) {
+                self.tear_down(live.take()).await;
             }
         }
         self.tear_down(live).await;
@@ -376,26 +391,23 @@ impl Slot {
             RunEnd::Ok => {
                 match staging.publish(&guest_output, &output_name, shared.sandbox.output_limit) {
                     Ok(()) => {
-                        if job.attempts_before > 0 {
-                            staging.remove_error(&shared.pairing.error_name(stem))?;
-                        }
+                        // Always: another run may have left one meanwhile.
+                        staging.remove_error(&shared.pairing.error_name(stem))?;
                         Outcome::Done
                     }
-                    Err(error @ PublishError::NotAFile(_)) => bad_output("BadOutput", &error),
-                    Err(error @ PublishError::TooLarge(..)) => bad_output("OutputLimit", &error),
+                    Err(error @ PublishError::NotAFile(_)) => {
+                        failed("BadOutput", error.to_string())
+                    }
+                    Err(error @ PublishError::TooLarge(..)) => {
+                        failed("OutputLimit", error.to_string())
+                    }
                     Err(error @ PublishError::Io { .. }) => return Err(error.into()),
                 }
             }
             RunEnd::Failed(_) | RunEnd::Aborted(_) if self.is_gone(&job.name) => Outcome::Vanished,
             RunEnd::Failed(failure) => Outcome::Failed(failure),
             RunEnd::Aborted(reason) => Outcome::Aborted(reason),
-            RunEnd::DiskFull => {
-                let dir = staging.output_dir().display();
-                return Err(HostFailure(format!(
-                    "no space is left, in `{dir}` or in a granted directory: free some and run the \
-                     same command again, nothing is lost"
-                )));
-            }
+            RunEnd::DiskFull(written) => self.disk_full(staging, &job.name, written)?,
         };
         let duration = begun.elapsed();
         self.publish_error(staging, job, &outcome, attempt, duration)?;
@@ -403,7 +415,6 @@ impl Slot {
         staging.clear().map_err(|error| {
             HostFailure(format!("failed to empty `{}`: {error}", staging.guest_path().display()))
         })?;
-        self.set_activity(None);
         let name = shown(&job.name);
         match &outcome {
             Outcome::Done => tracing::info!(target: log::FILE, "Successfully processed: {name}"),
@@ -418,6 +429,31 @@ impl Slot {
             Outcome::Vanished => tracing::info!("Gone before it was processed: {name}"),
         }
         Ok(Ended { id: job.id, outcome, attempt, duration, slot: self.number as u32 })
+    }
+
+    /// Whose fault a full disk is: of the task, if it alone has filled a disk
+    /// that has ample room, and else of nobody in here.
+    fn disk_full(
+        &self,
+        staging: &Staging,
+        name: &OsStr,
+        written: u64,
+    ) -> Result<Outcome, HostFailure> {
+        let room = staging.clear().and_then(|()| staging.room()).unwrap_or(0);
+        if room >= AMPLE_ROOM && written >= room / 2 {
+            let message = format!(
+                "it filled the disk: it wrote {} (--output-limit bounds that for each file)",
+                size(written)
+            );
+            return Ok(failed("OutputLimit", message));
+        }
+        Err(HostFailure(format!(
+            "no space is left, in `{}` or in a granted directory, for {}, which had written {}: \
+             free some and run the same command again, nothing is lost",
+            staging.output_dir().display(),
+            shown(name),
+            size(written)
+        )))
     }
 
     fn publish_error(
@@ -475,11 +511,12 @@ impl From<PublishError> for HostFailure {
     }
 }
 
-fn bad_output(exception_type: &str, error: &PublishError) -> Outcome {
+/// A failure that the host saw, rather than the task.
+fn failed(exception_type: &str, message: String) -> Outcome {
     Outcome::Failed(Failure {
         cause: Cause::Failed,
         exception_type: exception_type.into(),
-        message: error.to_string(),
+        message,
         traceback: String::new(),
         stderr: String::new(),
     })

@@ -1,5 +1,6 @@
 //! The dispatcher: one loop around the scheduler.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,7 +17,6 @@ use crate::workspace::catalog::{FileId, State};
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
 use crate::workspace::journal::{Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten};
-use crate::workspace::lock::HEARTBEAT;
 use crate::workspace::names::shown;
 use crate::workspace::progress_file::{Counts, Progress};
 use crate::workspace::watch::Watch;
@@ -42,6 +42,13 @@ const INSTANCE_FILES: usize = 6;
 /// Files that a guest may hold open at least, and at most.
 const LEAST_OPEN_FILES: usize = 16;
 const MOST_OPEN_FILES: usize = 4_096;
+
+/// Longest sleep of the dispatcher when there is nothing to do.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// How many listings in a row may fail before a server gives up: a network file
+/// system comes back.
+const LISTING_TRIES: u32 = 20;
 
 /// How often `run.json` is renewed while there is something to tell.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -77,10 +84,10 @@ struct Dispatcher {
     counts: Counts,
     bar: Bar,
     next_poll: Instant,
-    next_beat: Instant,
     next_progress: Instant,
     /// Whether something changed since `run.json` was written.
     news: bool,
+    listing_failures: u32,
     /// Whether a failure of the host was told.
     host_failed: bool,
     /// Whether an instance failed to tear down.
@@ -160,7 +167,7 @@ impl Dispatcher {
             scheduler: Scheduler::new(plan.mode, plan.concurrency + AHEAD),
             executor: LocalExecutor::new(shared, plan.concurrency),
             intake,
-            next_poll: now + watch.as_ref().map_or(HEARTBEAT, Watch::poll),
+            next_poll: now + watch.as_ref().map_or(plan.poll, Watch::poll),
             watch,
             journal,
             signals,
@@ -168,9 +175,9 @@ impl Dispatcher {
             run,
             counts: Counts::default(),
             bar: Bar::new(plan.bar, before.to_do),
-            next_beat: now + HEARTBEAT,
             next_progress: now,
             news: true,
+            listing_failures: 0,
             host_failed: false,
             teardown_failed: false,
             ending: None,
@@ -222,16 +229,29 @@ impl Dispatcher {
                 }
                 Action::Drain => self.executor.drain(),
                 Action::End(ending) => self.ending = Some(ending),
-                Action::Abandon(signal) => {
-                    self.bar.finish();
-                    tracing::warn!(
-                        "Received signal {signal} again, leaving at once: files in flight are \
-                         still to do"
-                    );
-                    std::process::exit(i32::from(Exit::Signal(signal).code()));
-                }
+                Action::Abandon(signal) => self.abandon(signal),
             }
         }
+    }
+
+    /// Leaves at once, with the books closed. What is in flight is still to do.
+    fn abandon(&mut self, signal: i32) -> ! {
+        self.bar.finish();
+        tracing::warn!(
+            "Received signal {signal} again, leaving at once: files in flight are still to do"
+        );
+        for report in self.executor.take_reports() {
+            if let Report::Ended(ended) = report {
+                self.record(ended);
+            }
+        }
+        let exit = Exit::Signal(signal);
+        self.journal.push(&Record::RunEnded { time: Timestamp::now(), exit_code: exit.code() });
+        // Nobody is left to tell of a failure.
+        let _ = self.journal.flush();
+        self.write_progress(Some(exit));
+        self.executor.shared().workspace.release();
+        std::process::exit(i32::from(exit.code()));
     }
 
     fn ensure_slots(&mut self, files: usize) {
@@ -327,10 +347,20 @@ impl Dispatcher {
 
     fn list(&mut self, force: bool) {
         match self.intake.again(force) {
-            Ok(ready) => self.step(Event::Found(ready)),
+            Ok(ready) => {
+                self.listing_failures = 0;
+                self.step(Event::Found(ready));
+            }
             Err(error) => {
-                let dir = &self.run.input_dir;
-                self.host_failed(&format!("failed to list `{dir}`: {error}"));
+                let message = format!("failed to list `{}`: {error}", self.run.input_dir);
+                self.listing_failures += 1;
+                let lasting =
+                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+                if lasting || self.listing_failures >= LISTING_TRIES {
+                    self.host_failed(&message);
+                } else {
+                    tracing::warn!("{message}; trying again");
+                }
             }
         }
     }
@@ -354,12 +384,6 @@ impl Dispatcher {
     /// Renews what other processes and people see of the run, when it is time.
     fn renew(&mut self) {
         let now = Instant::now();
-        if self.next_beat <= now {
-            self.next_beat = now + HEARTBEAT;
-            if let Err(error) = self.executor.shared().workspace.beat() {
-                tracing::debug!("failed to renew the heartbeat: {error}");
-            }
-        }
         if self.bar.is_shown() {
             let in_flight = self.executor.in_flight();
             let waiting = self.left().saturating_sub(in_flight.len());
@@ -400,7 +424,7 @@ impl Dispatcher {
     fn next_wake(&self) -> Instant {
         let busy = self.scheduler.held() > 0;
         [
-            Some(self.next_beat),
+            Some(Instant::now() + LONGEST_SLEEP),
             self.watch.as_ref().map(|_| self.next_poll),
             self.intake.next_due(),
             self.scheduler.idle_deadline().map(|deadline| self.begun + deadline),
@@ -410,7 +434,7 @@ impl Dispatcher {
         .into_iter()
         .flatten()
         .min()
-        .expect("the heartbeat always comes")
+        .expect("there is a longest sleep")
     }
 
     fn flush_journal(&mut self) {
@@ -441,6 +465,7 @@ impl Dispatcher {
         }
         self.reports();
         self.bar.finish();
+        self.flush_journal();
         let exit = match self.ending {
             Some(Ending::SetupFailed) => Exit::SetupFailed,
             Some(Ending::Signal(signal)) => Exit::Signal(signal),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::log;
 use crate::text::count;
@@ -23,8 +23,13 @@ impl Bar {
                 Some(files as u64),
                 ProgressDrawTarget::stderr_with_hz(5),
             );
-            let style = "{bar:30} {pos}/{len} {per_sec}, {eta} left{msg}";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is sound"));
+            let style = "{bar:30} {pos}/{len} {rate}, {eta} left{msg}";
+            let style = ProgressStyle::with_template(style)
+                .expect("the template is sound")
+                .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = write!(out, "{:.1} files/s", state.per_sec());
+                });
+            bar.set_style(style);
             log::show_above(bar.clone());
             bar
         }))

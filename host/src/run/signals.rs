@@ -11,13 +11,18 @@ pub struct Signals {
     /// `None` where it is ignored: a run under `nohup` goes on when its terminal
     /// is closed.
     hangup: Option<Signal>,
+    /// Caught so that it does not kill: a write over `ulimit -f` fails then, and
+    /// the task is told.
+    _file_size: Signal,
 }
 
 impl Signals {
     /// Catches them from now on.
     pub fn new() -> io::Result<Self> {
         let hangup = SignalKind::hangup();
+        let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         Ok(Signals {
+            _file_size: signal(file_size)?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: (!is_ignored(hangup.as_raw_value())).then(|| signal(hangup)).transpose()?,

@@ -81,6 +81,8 @@ pub struct Scheduler {
     held: usize,
     ending: Option<Ending>,
     ended: bool,
+    /// Whether the user asked to stop.
+    stop_asked: bool,
     setup_worked: bool,
     setup_failures: u32,
     /// When there was work last.
@@ -98,6 +100,7 @@ impl Scheduler {
             held: 0,
             ending: None,
             ended: false,
+            stop_asked: false,
             setup_worked: false,
             setup_failures: 0,
             busy_at: Duration::ZERO,
@@ -154,10 +157,12 @@ impl Scheduler {
                 }
             }
             Event::HostFailed => self.wind_up(Ending::HostFailed, &mut actions),
-            Event::StopAsked(signal) => match self.ending {
-                Some(Ending::Signal(_)) => actions.push(Action::Abandon(signal)),
-                _ => self.wind_up(Ending::Signal(signal), &mut actions),
-            },
+            Event::StopAsked(signal) => {
+                if std::mem::replace(&mut self.stop_asked, true) {
+                    actions.push(Action::Abandon(signal));
+                }
+                self.wind_up(Ending::Signal(signal), &mut actions);
+            }
             Event::Tick => {}
         }
         if !self.is_idle() {

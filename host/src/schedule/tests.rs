@@ -76,6 +76,17 @@ fn the_first_setup_has_one_try_and_later_ones_three() {
 }
 
 #[test]
+fn a_second_signal_is_heard_whatever_else_ends_the_run() {
+    for other in [Event::HostFailed, Event::SetupFailed] {
+        let mut s = Scheduler::new(Mode::Serve, 2);
+        s.on(Event::Found(ids(0..2)), S, 0);
+        s.on(Event::StopAsked(2), S, 0);
+        s.on(other, S, 0);
+        assert_eq!(s.on(Event::StopAsked(2), S, 0), [Action::Abandon(2)]);
+    }
+}
+
+#[test]
 fn a_full_disk_overrules_a_signal() {
     let mut s = Scheduler::new(Mode::Serve, 1);
     s.on(Event::Found(ids(0..2)), S, 0);
@@ -122,7 +133,7 @@ proptest! {
         let mut now = Duration::ZERO;
         let mut found = 0u32;
         let (mut waiting, mut held, mut done) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        let (mut draining, mut ended) = (false, false);
+        let (mut draining, mut ended, mut stops) = (false, false, 0);
         for step in moves {
             let event = match step {
                 Move::Find(n) => {
@@ -145,13 +156,19 @@ proptest! {
                 Move::SetupWorked => Event::SetupWorked,
                 Move::SetupFailed => Event::SetupFailed,
                 Move::HostFailed => Event::HostFailed,
-                Move::Stop => Event::StopAsked(2),
+                Move::Stop => {
+                    stops += 1;
+                    Event::StopAsked(2)
+                }
                 Move::Tick(seconds) => {
                     now += u32::from(seconds) * S;
                     Event::Tick
                 }
             };
-            for action in s.on(event, now, 0) {
+            let stop = event == Event::StopAsked(2);
+            let actions = s.on(event, now, 0);
+            prop_assert_eq!(actions.contains(&Action::Abandon(2)), stop && stops > 1);
+            for action in actions {
                 match action {
                     Action::HandOut(files) => {
                         prop_assert!(!draining);

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The exception type of a file that the task declined.
 pub const ABORTED: &str = "Aborted";
 
+/// A larger `.err` is none of ours, in bytes.
+const SIZE_LIMIT: u64 = 1 << 20;
+
 /// What an `.err` file holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorFile {
@@ -61,12 +64,17 @@ pub struct Verdict {
 /// Reads an `.err`. One that cannot be read, or was written by another
 /// program, counts as a failure after one attempt.
 pub fn read_verdict(path: &Path) -> Verdict {
-    let parsed: io::Result<ErrorFile> =
-        std::fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-    match parsed {
+    match read(path) {
         Ok(error) => Verdict { aborted: error.exception_type == ABORTED, attempts: error.attempts },
         Err(_) => Verdict { aborted: false, attempts: 1 },
     }
+}
+
+fn read(path: &Path) -> io::Result<ErrorFile> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(SIZE_LIMIT).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 fn one() -> u32 {

@@ -86,6 +86,8 @@ pub struct Intake {
     /// The earliest `due` of the unsettled files, or earlier.
     next_due: Option<Instant>,
     listed: Option<Stamp>,
+    /// Whether the last listing may have missed what came right after it.
+    listed_too_soon: bool,
     /// How long the last listing took: a slow directory is listed less often.
     cost: Duration,
     canonical: PathBuf,
@@ -103,6 +105,7 @@ impl Intake {
             unsettled: HashMap::new(),
             next_due: None,
             listed: None,
+            listed_too_soon: false,
             cost: Duration::ZERO,
             canonical,
         })
@@ -142,9 +145,9 @@ impl Intake {
         let stamp = Stamp::of(&self.rules.input_dir)?;
         if self.listed.is_some_and(|listed| !listed.is_same_directory(&stamp)) {
             let why = "it was replaced by another directory: run the same command again";
-            return Err(io::Error::other(why));
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
-        let unchanged = self.listed == Some(stamp) && !stamp.is_recent();
+        let unchanged = self.listed == Some(stamp) && !self.listed_too_soon;
         if unchanged && !force {
             return Ok(Vec::new());
         }
@@ -267,6 +270,7 @@ impl Intake {
         let begun = Instant::now();
         // Taken before the listing: what changes meanwhile is seen next time.
         let stamp = Stamp::of(&self.rules.input_dir)?;
+        let recent = stamp.is_recent();
         let mut candidates = Vec::new();
         for entry in fs::read_dir(&self.rules.input_dir)? {
             let entry = entry?;
@@ -278,6 +282,7 @@ impl Intake {
             candidates.extend(self.consider(&name, kind));
         }
         self.listed = Some(stamp);
+        self.listed_too_soon = recent;
         self.cost = begun.elapsed();
         Ok(candidates)
     }

@@ -5,17 +5,20 @@
 //! not, the holder's heartbeat (the file's modification time) decides.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// How often the holder renews its heartbeat.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// A holder on another machine whose heartbeat is older is dead. Wide enough
 /// for clocks that differ and file servers that are slow.
@@ -46,12 +49,12 @@ pub enum LockError {
     /// Another run is at work.
     #[error(
         "another run is at work here: process {} on {}, since {} (wait for it, stop it with \
-         `kill {}` there, or give this run another --output-dir or --task-name)",
+         `kill {}` there, or give this run another --output-dir)",
         .0.pid, .0.host, crate::log::local_time(.0.since), .0.pid
     )]
     Held(Owner),
     /// Another run is at work and has not written its name yet.
-    #[error("another run is at work here (give this one another --output-dir or --task-name)")]
+    #[error("another run is at work here (give this one another --output-dir)")]
     HeldByUnknown,
     /// The lock file itself is out of reach.
     #[error("failed to lock `{}`: {cause}{}", path.display(), super::advice(cause))]
@@ -66,7 +69,10 @@ pub enum LockError {
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    file: Arc<File>,
+    owner: Owner,
+    /// Ends the thread of the heartbeat when dropped.
+    _heartbeat: mpsc::Sender<()>,
 }
 
 impl Lock {
@@ -83,17 +89,15 @@ impl Lock {
         let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => true,
             Err(Errno::WOULDBLOCK) => {
-                return Err(read_owner(&mut file).map_or(LockError::HeldByUnknown, LockError::Held));
+                return Err(read_owner(&file).map_or(LockError::HeldByUnknown, LockError::Held));
             }
             // Some parallel file systems are mounted without locks.
             Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => false,
             Err(error) => return Err(io_error(error.into())),
         };
-        let before = read_owner(&mut file);
+        let before = read_owner(&file);
         if let Some(owner) = &before {
-            let age = heartbeat_age(&file).map_err(io_error)?;
-            let elsewhere = owner.host != me.host;
-            if age < STALE && (elsewhere || (!locked && is_alive(owner.pid))) {
+            if is_live(owner, locked, &file) {
                 return Err(LockError::Held(owner.clone()));
             }
         }
@@ -103,42 +107,66 @@ impl Lock {
             file.write_all(&serde_json::to_vec(me)?)
         };
         write().map_err(io_error)?;
-        Ok((Lock { file }, before))
+        let file = Arc::new(file);
+        let heartbeat = beat(Arc::clone(&file)).map_err(io_error)?;
+        Ok((Lock { file, owner: me.clone(), _heartbeat: heartbeat }, before))
     }
 
-    /// Shows that the holder is alive.
-    pub fn beat(&self) -> io::Result<()> {
-        self.file.set_modified(SystemTime::now())
+    /// Leaves an empty file: the last holder left in good order. Where this
+    /// fails the next run merely says that it takes over.
+    pub fn release(&self) {
+        // Unless another run has taken it for dead, and the file is that one's.
+        if read_owner(&self.file).as_ref() == Some(&self.owner) {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // An empty file: the last holder left in good order. Where this fails
-        // the next run merely says that it takes over.
-        let _ = self.file.set_len(0);
+        self.release();
     }
+}
+
+/// Shows that the holder is alive, on a thread of its own: the dispatcher may be
+/// busy with a large directory for minutes.
+fn beat(file: Arc<File>) -> io::Result<mpsc::Sender<()>> {
+    let (stop, stopped) = mpsc::channel();
+    std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
+        while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            // The server's own time, which is the one to compare with.
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let times = Timestamps { last_access: now, last_modification: now };
+            // A beat that fails is one missed; many are what they look like.
+            let _ = rustix::fs::futimens(&file, &times);
+        }
+    })?;
+    Ok(stop)
+}
+
+/// Whether the run that wrote its name into a lock file is alive. `locked`:
+/// whether this process holds the file's `flock`.
+fn is_live(owner: &Owner, locked: bool, file: &File) -> bool {
+    let elsewhere = owner.host != Owner::current().host;
+    let fresh = heartbeat_age(file).is_ok_and(|age| age < STALE);
+    fresh && (elsewhere || (!locked && is_alive(owner.pid)))
 }
 
 /// The run that holds the lock at `path` now, if one does.
 pub fn holder(path: &Path) -> Option<Owner> {
-    let mut file = File::open(path).ok()?;
-    let owner = read_owner(&mut file)?;
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => Some(owner),
-        _ => {
-            let elsewhere = owner.host != Owner::current().host;
-            let fresh = heartbeat_age(&file).is_ok_and(|age| age < STALE);
-            (elsewhere && fresh).then_some(owner)
-        }
-    }
+    let file = File::open(path).ok()?;
+    let owner = read_owner(&file)?;
+    let live = match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => true,
+        result => is_live(&owner, result.is_ok(), &file),
+    };
+    live.then_some(owner)
 }
 
-fn read_owner(file: &mut File) -> Option<Owner> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(4096).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+fn read_owner(file: &File) -> Option<Owner> {
+    let mut bytes = [0; 4096];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(&bytes[..length]).ok()
 }
 
 fn heartbeat_age(file: &File) -> io::Result<Duration> {

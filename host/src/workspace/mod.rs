@@ -177,9 +177,10 @@ impl Workspace {
         Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
     }
 
-    /// Shows other runs that this one is alive.
-    pub fn beat(&self) -> io::Result<()> {
-        self.lock.beat()
+    /// Gives the workspace back, for a process that is about to exit without
+    /// dropping it.
+    pub fn release(&self) {
+        self.lock.release();
     }
 }
 
@@ -191,18 +192,15 @@ fn open_dir(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
 
 /// Removes a directory and all in it, if it is there. Symbolic links in it are
 /// removed, not followed.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // It holds a file open for each level, and a guest nests as it likes.
-        Err(_) => remove_nest(path),
+///
+/// What lies deeper than one level is moved up first: a guest nests as deep as
+/// it likes, and recursion would run out of stack or of open files.
+fn remove_tree(root: &Path) -> io::Result<()> {
+    if let Err(error) = fs::symlink_metadata(root)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Ok(());
     }
-}
-
-/// Removes a directory however deep it is: what lies deeper than one level is
-/// moved up first.
-fn remove_nest(root: &Path) -> io::Result<()> {
     let mut moved = 0_u64;
     loop {
         let mut empty = true;

@@ -74,6 +74,10 @@ impl Staging {
         let failed = |error: Errno| self.failed(name, error);
         match rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                // Another name, in a granted directory, would lead to it still.
+                FileType::RegularFile if stat.st_nlink != 1 => {
+                    Err(PublishError::NotAFile("hard link"))
+                }
                 FileType::RegularFile if stat.st_size as u64 > limit => {
                     Err(PublishError::TooLarge(stat.st_size as u64, limit))
                 }
@@ -87,9 +91,18 @@ impl Staging {
             },
             Err(Errno::NOENT) => {
                 // An empty file is complete the moment that it exists.
-                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::EXCL | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o666);
-                rustix::fs::openat(&self.output.handle, name, flags, mode).map(drop).map_err(failed)
+                match rustix::fs::openat(&self.output.handle, name, flags, mode) {
+                    Ok(_) => Ok(()),
+                    // Something came there meanwhile: it is replaced as a whole.
+                    Err(Errno::EXIST) => rustix::fs::openat(&self.own, "empty", flags, mode)
+                        .and_then(|_| {
+                            rustix::fs::renameat(&self.own, "empty", &self.output.handle, name)
+                        })
+                        .map_err(failed),
+                    Err(error) => Err(failed(error)),
+                }
             }
             Err(error) => Err(failed(error)),
         }
@@ -112,22 +125,17 @@ impl Staging {
     }
 
     /// Removes whatever else the guest left, so that the next attempt finds
-    /// nothing. Two system calls where there is nothing.
+    /// nothing. Three system calls where there is nothing.
     pub fn clear(&self) -> io::Result<()> {
         rustix::fs::seek(&self.guest, SeekFrom::Start(0))?;
         let mut buffer = [MaybeUninit::uninit(); 2048];
         let mut entries = RawDir::new(&self.guest, &mut buffer);
         let mut left = Vec::new();
-        let mut seen = 0;
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
-            seen += 1;
             if !matches!(name.to_bytes(), b"." | b"..") {
                 left.push(name.to_owned());
-            } else if seen == 2 && left.is_empty() && entries.is_buffer_empty() {
-                // A third entry would have fitted into the buffer.
-                return Ok(());
             }
         }
         for name in left {
@@ -147,6 +155,12 @@ impl Staging {
     pub fn identity(&self, staged: &str) -> Option<(u64, u64)> {
         let stat = rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))
+    }
+
+    /// Bytes that are free on the output's file system.
+    pub fn room(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.output.handle)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// The output directory.

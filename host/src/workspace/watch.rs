@@ -172,9 +172,10 @@ impl Stamp {
         self.inode == other.inode
     }
 
-    /// Whether a change might hide within the clock's grain: a directory that
-    /// was changed and listed within the same two seconds (the coarsest grain
-    /// of a file system in use) may have changed again since.
+    /// Whether a change might hide within the clock's grain: a directory that is
+    /// listed within two seconds of its change (the coarsest grain of a file
+    /// system in use) may change again without its time telling. To be asked when
+    /// it is listed.
     pub fn is_recent(&self) -> bool {
         let now = jiff::Timestamp::now().as_second();
         (now - self.modified.0).abs() <= 2
