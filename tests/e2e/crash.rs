@@ -278,7 +278,7 @@ fn a_second_run_is_refused_and_the_first_goes_on() {
     let second = second.says(&format!("process {} on {hostname}, since 2", live.pid()));
     let second = second.says("another run is at work");
     // It says what to do.
-    let second = second.says("--task-name");
+    let second = second.says("--output-dir");
     assert!(!second.stderr.contains("panicked"), "{}", second.stderr);
     assert_eq!(gate.count("begun-"), 1, "the second run began nothing");
     assert_eq!(gate.count("setup-"), 1, "the second run set nothing up");

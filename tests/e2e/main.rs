@@ -3,6 +3,7 @@
 mod basics;
 mod cache;
 mod crash;
+mod edges;
 mod faults;
 mod full_disk;
 mod limits;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
-use tigerflow_tests::{Bench, guest, wait_until};
+use tigerflow_tests::{Bench, finish, guest, host, wait_until};
 
 use crate::live::{Gate, Live};
 
@@ -219,6 +219,8 @@ fn a_second_signal_leaves_at_once() {
         live.signal(Signal::INT).says("Received signal 2, initiating shutdown");
         live.signal(second);
         live.wait().expect(code).says("leaving at once: files in flight are still to do");
+        let status = finish(host().arg("status").arg(bench.output())).expect(0).stdout;
+        assert!(status.contains(&format!("with exit code {code}")), "{status}");
         assert_eq!(bench.names(), [""; 0], "nothing half-done");
         assert!(!gate.has("teardown-0"));
 

@@ -89,7 +89,14 @@ pub(super) fn load(
     trim(&directory);
     // The mapped file shares its memory with other processes; what was just
     // compiled does not.
-    Ok((open(engine, &cached).unwrap_or(component), None))
+    match open(engine, &cached) {
+        Some(component) => Ok((component, None)),
+        None => {
+            let shown = cached.display();
+            let warning = format!("The task is compiled anew each time: `{shown}` is in the way");
+            Ok((component, Some(warning)))
+        }
+    }
 }
 
 /// Compiles a component.

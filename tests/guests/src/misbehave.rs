@@ -80,6 +80,21 @@ impl Task for Misbehave {
                 }
                 Ok(())
             }),
+            "hard-link" => {
+                output.write("one")?;
+                Ok(fs::hard_link(output, argument)?)
+            }
+            "plant" => {
+                let (target, link) = argument.split_once(' ').context("a target and a link")?;
+                symlink(target, Path::new(link))
+            }
+            "append" => {
+                let mut file = fs::OpenOptions::new().append(true).create(true).open(argument)?;
+                for _ in 0..200 {
+                    file.write_all(b"8 bytes\n")?;
+                }
+                Ok(())
+            }
             "hoard" => hoard(input, argument.parse()?),
             "lines" => {
                 for number in 0..argument.parse::<u32>()? {
