@@ -96,10 +96,10 @@ impl Lock {
             Err(error) => return Err(io_error(error.into())),
         };
         let before = read_owner(&file);
-        if let Some(owner) = &before {
-            if is_live(owner, locked, &file) {
-                return Err(LockError::Held(owner.clone()));
-            }
+        if let Some(owner) = &before
+            && is_live(owner, locked, &file)
+        {
+            return Err(LockError::Held(owner.clone()));
         }
         let mut write = || -> io::Result<()> {
             file.set_len(0)?;
