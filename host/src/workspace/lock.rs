@@ -119,6 +119,8 @@ impl Lock {
         if read_owner(&self.file).as_ref() == Some(&self.owner) {
             let _ = self.file.set_len(0);
         }
+        // The thread of the heartbeat has the file open for a moment still.
+        let _ = flock(&*self.file, FlockOperation::Unlock);
     }
 }
 
