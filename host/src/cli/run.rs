@@ -291,6 +291,12 @@ fn plan(
     for directory in &args.directories {
         workspace_visible |= plan::opens_workspace(&directory.host_path, &args.output_dir)?;
     }
+    // A task that sets its own limits does not do so unseen.
+    for (option, value) in &task.description.option_defaults {
+        if !is_given(matches, &option.replace('-', "_")) {
+            tracing::info!("The task's own default: --{option} {value}");
+        }
+    }
     let mode = match args.idle_timeout {
         _ if args.once => Mode::Once,
         Some(limit) => Mode::Idle(limit),
