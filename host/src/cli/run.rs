@@ -94,7 +94,8 @@ pub struct RunArgs {
     /// A task's parameter by name, like --NAME VALUE
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = values::named, help_heading = "Run")]
     params: Vec<(String, String)>,
-    /// Show a progress bar instead of a line for each file that goes well
+    /// Show a progress bar instead of a line for each file that goes well; where
+    /// stderr is no terminal, a line every 10 seconds
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Log")]
     progress: ProgressBar,
 

@@ -86,7 +86,7 @@ pub(super) fn load(
         );
         return Ok((component, Some(warning)));
     }
-    trim(&directory);
+    trim(&directory, CACHE_LIMIT);
     // The mapped file shares its memory with other processes; what was just
     // compiled does not.
     match open(engine, &cached) {
@@ -173,7 +173,7 @@ fn store(directory: &Path, cached: &Path, component: &Component) -> io::Result<(
 /// Removes what was unused for longest until the cache is within its limit.
 /// Another process may do the same at the same time: a file that is gone is
 /// gone, and one that is mapped stays until it is unmapped.
-fn trim(directory: &Path) {
+fn trim(directory: &Path, limit: u64) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
         .flatten()
@@ -185,7 +185,7 @@ fn trim(directory: &Path) {
     files.sort();
     let mut total: u64 = files.iter().map(|f| f.1).sum();
     for (_, size, path) in files {
-        if total <= CACHE_LIMIT {
+        if total <= limit {
             break;
         }
         if fs::remove_file(path).is_ok() {
@@ -274,4 +274,33 @@ fn split(bytes: &[u8]) -> Option<(&[u8], Note)> {
     let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
     let (code, note) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
     Some((code, serde_json::from_slice(note).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_was_unused_for_longest_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        for (name, age) in [("old", 300), ("new", 100), ("middle", 200)] {
+            let file = File::create(directory.path().join(name)).unwrap();
+            file.set_len(10).unwrap();
+            file.set_modified(now - Duration::from_secs(age)).unwrap();
+        }
+        let left = || {
+            let entries = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        trim(directory.path(), 30);
+        assert_eq!(left().len(), 3);
+        trim(directory.path(), 29);
+        assert_eq!(left(), ["middle", "new"]);
+        trim(directory.path(), 5);
+        assert!(left().is_empty());
+    }
 }

@@ -32,8 +32,12 @@ const AHEAD: usize = 1_024;
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Files that the host itself has open, or may have, beside those of instances:
-/// the journal, the lock, threads' event queues, the component.
+/// the journal, the lock, the watch.
 const HOST_FILES: usize = 64;
+
+/// Files that each worker thread's runtime has open: its event queue and what
+/// wakes it.
+const THREAD_FILES: usize = 4;
 
 /// Files that the host has open for each instance: two for its staging place,
 /// two preopened, and one or two while it publishes.
@@ -503,7 +507,9 @@ fn share_open_files(plan: &mut Plan) {
     let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let directories = plan.sandbox.directories.len();
     let each = INSTANCE_FILES + directories + LEAST_OPEN_FILES;
-    let most = (files.saturating_sub(HOST_FILES) / each).max(1);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let ours = HOST_FILES + THREAD_FILES * cores.min(plan.concurrency);
+    let most = (files.saturating_sub(ours) / each).max(1);
     if plan.concurrency > most {
         tracing::warn!(
             "The process may open {files} files, which is enough for {most} in flight: \
@@ -512,7 +518,7 @@ fn share_open_files(plan: &mut Plan) {
         );
         plan.concurrency = most;
     }
-    let share = files.saturating_sub(HOST_FILES) / plan.concurrency;
+    let share = files.saturating_sub(ours) / plan.concurrency;
     plan.sandbox.open_files =
         share.saturating_sub(INSTANCE_FILES + directories).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
 }

@@ -1,6 +1,7 @@
 //! What a person sees of a run, beside the log: the bar and the summary.
 
-use std::time::Duration;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
@@ -12,13 +13,35 @@ use crate::workspace::progress_file::{Counts, InFlight};
 /// How often the bar is drawn at most.
 pub const REDRAW: Duration = Duration::from_millis(200);
 
-/// The progress bar, or nothing.
-pub struct Bar(Option<ProgressBar>);
+/// Between two lines that stand for the bar where nothing can be drawn.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How the run's progress is shown.
+pub enum Bar {
+    /// By a line for each file.
+    None,
+    /// By a bar on the terminal.
+    Drawn(ProgressBar),
+    /// By a line now and then: it was asked for, and stderr is no terminal.
+    Lines {
+        /// When the run began.
+        begun: Instant,
+        /// When the next line is due.
+        next: Instant,
+    },
+}
 
 impl Bar {
     /// A bar over this many files, if wanted.
     pub fn new(wanted: bool, files: usize) -> Self {
-        Bar(wanted.then(|| {
+        if !wanted {
+            return Bar::None;
+        }
+        let begun = Instant::now();
+        if !std::io::stderr().is_terminal() {
+            return Bar::Lines { begun, next: begun + LINE_INTERVAL };
+        }
+        Bar::Drawn({
             let bar = ProgressBar::with_draw_target(
                 Some(files as u64),
                 ProgressDrawTarget::stderr_with_hz(5),
@@ -32,18 +55,32 @@ impl Bar {
             bar.set_style(style);
             log::show_above(bar.clone());
             bar
-        }))
+        })
     }
 
     /// Whether there is one.
     pub fn is_shown(&self) -> bool {
-        self.0.is_some()
+        !matches!(self, Bar::None)
     }
 
     /// Shows how far the run is.
-    pub fn update(&self, counts: &Counts, waiting: usize, in_flight: &[InFlight]) {
-        let Some(bar) = &self.0 else { return };
+    pub fn update(&mut self, counts: &Counts, waiting: usize, in_flight: &[InFlight]) {
         let ended = counts.total();
+        let bar = match self {
+            Bar::None => return,
+            Bar::Drawn(bar) => bar,
+            Bar::Lines { begun, next } => {
+                let now = Instant::now();
+                if now >= *next {
+                    *next = now + LINE_INTERVAL;
+                    let rate = ended as f64 / (now - *begun).as_secs_f64();
+                    let all = ended + waiting + in_flight.len();
+                    let failed = counts.failed;
+                    tracing::info!("{ended} of {all} files, {failed} failed, {rate:.1} files/s");
+                }
+                return;
+            }
+        };
         bar.set_length((ended + waiting + in_flight.len()).max(ended) as u64);
         bar.set_position(ended as u64);
         let mut message = String::new();
@@ -62,7 +99,7 @@ impl Bar {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Some(bar) = &self.0 {
+        if let Bar::Drawn(bar) = self {
             bar.finish_and_clear();
         }
     }

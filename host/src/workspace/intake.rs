@@ -78,7 +78,7 @@ pub struct Intake {
     rules: Rules,
     /// The inputs by number.
     pub catalog: Catalog,
-    /// Attempts made in earlier runs, of files with an `.err`.
+    /// Attempts made in earlier runs, of files with an `.err` that run again.
     attempts: HashMap<FileId, u32>,
     /// Inputs that are symbolic links, which the host opens for the guest.
     links: HashSet<FileId>,
@@ -384,7 +384,9 @@ impl Intake {
             return;
         }
         let Verdict { aborted, attempts } = read_verdict(&path);
-        self.attempts.insert(id, attempts);
+        if self.rules.retry_failed {
+            self.attempts.insert(id, attempts);
+        }
         self.catalog.set_state(id, if aborted { State::Aborted } else { State::Failed });
     }
 
