@@ -7,14 +7,18 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The output was published.
-    Done,
+    Succeeded,
     /// The `.err` was published.
     Failed(Failure),
+    /// It failed in a way that another attempt, after this time, may mend.
+    Retrying(Failure, Duration),
     /// The task declined the file on purpose; the `.err` that was published
     /// gives its reason.
     Aborted(String),
     /// The input was removed before the task could work on it.
     Vanished,
+    /// It was cut off by no fault of its own, and is to be made again. Says why.
+    Interrupted(String),
 }
 
 /// Why an attempt failed, as the `.err` file tells it.

@@ -3,6 +3,7 @@
 mod inspect;
 mod parameters;
 mod run;
+mod secrets;
 mod status;
 mod values;
 
@@ -92,7 +93,9 @@ impl LogArgs {
 
 /// The program. Returns its exit code.
 pub fn main() -> ExitCode {
-    match dispatch(std::env::args_os().collect()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    secrets::hide(&arguments);
+    match dispatch(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = code_of(&error);

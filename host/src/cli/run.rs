@@ -11,19 +11,54 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, ValueEnum};
 
-use super::{LogArgs, Usage, parameters, values};
+use super::{LogArgs, Usage, parameters, secrets, values};
 use crate::engine::description::{Capability, Description, Grant};
-use crate::engine::{Directory, Environment, LoadError, Sandbox, Task};
+use crate::engine::{Directory, Environment, Interface, LoadError, Sandbox, Task};
+use crate::executor::gate::{Label, Rate};
 use crate::run::plan::{self, Plan};
-use crate::schedule::Mode;
+use crate::schedule::{MaxFailures, Mode, RetryOn, RetryPolicy};
 use crate::workspace::names::{Extension, Pairing};
 use crate::{log, run};
 
 /// Options whose default a task may choose.
-const TASK_DEFAULTS: [&str; 6] =
-    ["timeout", "setup-timeout", "memory-limit", "output-limit", "settle", "concurrency-limit"];
+const TASK_DEFAULTS: [&str; 15] = [
+    "timeout",
+    "setup-timeout",
+    "memory-limit",
+    "output-limit",
+    "settle",
+    "concurrency-limit",
+    "instances",
+    "retries",
+    "retry-delay",
+    "retry-backoff",
+    "retry-max-delay",
+    "retry-on",
+    "rate-limit",
+    "label",
+    "max-failures",
+];
 
-/// Most files in flight. Each takes an instance.
+/// Those of them that say what to do about failures and load, which the journal
+/// keeps.
+const POLICIES: [&str; 11] = [
+    "timeout",
+    "retries",
+    "retry-delay",
+    "retry-backoff",
+    "retry-max-delay",
+    "retry-on",
+    "rate-limit",
+    "label",
+    "max-failures",
+    "concurrency-limit",
+    "instances",
+];
+
+/// How many files are in flight in an asynchronous task, where nobody says.
+const ASYNC_CONCURRENCY: usize = 30;
+
+/// Most files in flight. Each takes an instance, or a call of one.
 const CONCURRENCY_LIMIT: u32 = 10_000;
 
 /// Turn every input file into one output file
@@ -65,6 +100,9 @@ pub struct RunArgs {
     /// Run files again that have an `.err`
     #[arg(long, help_heading = "Files")]
     retry_failed: bool,
+    /// Run files again that the task declined
+    #[arg(long, help_heading = "Files")]
+    retry_aborted: bool,
     /// Read inputs that are symbolic links out of the input directory. The task
     /// reads the file itself, and nothing beside it
     #[arg(long, help_heading = "Files")]
@@ -78,10 +116,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, default_value = "3s", help_heading = "Files")]
     poll_interval: Duration,
 
-    /// How many files are in flight at once [default: the number of cores; never
-    /// more than the task allows]
+    /// How many files are in flight at once [default: the number of cores, or 30
+    /// in an asynchronous task; never more than the task allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_LIMIT)), help_heading = "Run")]
     concurrency_limit: Option<u32>,
+    /// How many instances an asynchronous task has, between which the files in
+    /// flight are shared: a number, or `cores`. A plain task has one for each
+    /// file in flight
+    #[arg(long, value_name = "N", value_parser = values::instances, default_value = "1", help_heading = "Run")]
+    instances: usize,
     /// Name of the workspace, in OUTPUT_DIR/.tigerflow [default: the task's name]
     #[arg(long, value_name = "NAME", value_parser = values::task_name, help_heading = "Run")]
     task_name: Option<String>,
@@ -99,6 +142,44 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Log")]
     progress: ProgressBar,
 
+    /// How many times more a file is tried whose attempt fails in one of the
+    /// ways of --retry-on. Until then it takes no place
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Retries")]
+    retries: u32,
+    /// What is worth another try: `transient` errors, which the task calls so,
+    /// a `timeout`, a `crash`; or `none`. What the task calls failed is final
+    #[arg(
+        long,
+        value_name = "CAUSE",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "transient",
+        help_heading = "Retries"
+    )]
+    retry_on: Vec<Retried>,
+    /// How long to wait before the first retry, unless the task knows better (a
+    /// server's `Retry-After`); up to a quarter more, at random
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, default_value = "1s", help_heading = "Retries")]
+    retry_delay: Duration,
+    /// By how much each further wait is longer
+    #[arg(long, value_name = "FACTOR", value_parser = values::backoff, default_value = "2", help_heading = "Retries")]
+    retry_backoff: f64,
+    /// The longest wait, unless the task asks for more
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, default_value = "1m", help_heading = "Retries")]
+    retry_max_delay: Duration,
+    /// Stop early when so many files have failed in this run, or so many of a
+    /// hundred that ended, once 20 have: `100`, `5%` [default: never]
+    #[arg(long, value_name = "N|P%", value_parser = values::max_failures, help_heading = "Retries")]
+    max_failures: Option<MaxFailures>,
+
+    /// Begin no more attempts than these in any second, minute or hour, over all
+    /// instances: `30/s`, `2000/min`, `10000/h` [default: no limit]
+    #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "Limits")]
+    rate_limit: Option<Rate>,
+    /// Share a limit with every run on this machine that gives the same label:
+    /// `gpu=2` for two attempts at once over all of them
+    #[arg(long = "label", value_name = "NAME[=N]", value_parser = values::label, help_heading = "Limits")]
+    label: Vec<Label>,
     /// Stop an attempt that takes longer [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, help_heading = "Limits")]
     timeout: Option<Duration>,
@@ -119,6 +200,10 @@ pub struct RunArgs {
     /// the command line shows in the list of processes
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable, help_heading = "Grants")]
     variables: Vec<values::Variable>,
+    /// Let the task see the environment variables that a file names, in lines
+    /// `NAME=VALUE`
+    #[arg(long = "env-file", value_name = "FILE", help_heading = "Grants")]
+    variable_files: Vec<PathBuf>,
 
     #[command(flatten)]
     log: LogArgs,
@@ -131,6 +216,15 @@ enum ProgressBar {
     Auto,
     Always,
     Never,
+}
+
+/// What may be worth another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Retried {
+    Transient,
+    Timeout,
+    Crash,
+    None,
 }
 
 /// The command line with the task's parameters in it.
@@ -253,7 +347,8 @@ pub fn run(
     // A guest that is busy must let the timer have its turn, and its neighbours
     // on the same thread.
     let limited = plan.sandbox.timeout.is_some() || plan.sandbox.setup_timeout.is_some();
-    let interruptible = limited || plan.concurrency > cores();
+    let crowded = plan.task.interface() == Interface::Task && plan.concurrency > cores();
+    let interruptible = limited || crowded;
     if plan.task.interruptible != interruptible && !plan.task.precompiled {
         plan.task = Task::load(&plan.task.path, interruptible)?;
     }
@@ -262,7 +357,7 @@ pub fn run(
 
 /// Makes every check there is to make before a file is touched.
 fn plan(
-    args: RunArgs,
+    mut args: RunArgs,
     matches: &ArgMatches,
     task: Task,
     bar: bool,
@@ -270,6 +365,12 @@ fn plan(
 ) -> anyhow::Result<Plan> {
     if args.variables.iter().any(|variable| variable.name.is_empty()) {
         return Err(Usage("--env needs a name: write it as `NAME` or `NAME=VALUE`".into()).into());
+    }
+    for file in &args.variable_files {
+        // What the command line names itself comes after, and holds.
+        let mut variables = values::variables(file)?;
+        variables.append(&mut args.variables);
+        args.variables = variables;
     }
     let arguments = parameters::resolve(&task.description, matches, &args.params)?;
     let pairing = Pairing { input: args.input_ext, output: args.output_ext };
@@ -311,11 +412,27 @@ fn plan(
         _ => Duration::from_secs(1),
     };
     let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
+    let retried = |cause| args.retry_on.contains(&cause);
+    if retried(Retried::None) && args.retry_on.len() > 1 {
+        return Err(Usage("--retry-on `none` goes with no other cause".into()).into());
+    }
+    let retry = RetryPolicy {
+        retries: args.retries,
+        delay: args.retry_delay,
+        backoff: args.retry_backoff,
+        max_delay: args.retry_max_delay,
+        on: RetryOn {
+            transient: retried(Retried::Transient),
+            timeout: retried(Retried::Timeout),
+            crash: retried(Retried::Crash),
+        },
+    };
+    let concurrency = concurrency(args.concurrency_limit, &task);
     Ok(Plan {
         sandbox: Sandbox {
             input_dir: args.input_dir,
             directories: args.directories,
-            environment: Environment(
+            environment: Environment::new(
                 args.variables.into_iter().map(|v| (v.name, v.value)).collect(),
             ),
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
@@ -329,7 +446,14 @@ fn plan(
         output_dir: args.output_dir,
         pairing,
         task_name,
-        concurrency: concurrency(args.concurrency_limit, &task.description),
+        concurrency,
+        instances: args.instances.min(concurrency),
+        retry,
+        rate: args.rate_limit,
+        labels: args.label,
+        max_failures: args.max_failures,
+        policies: policies(matches),
+        retry_aborted: args.retry_aborted,
         mode,
         settle,
         poll: args.poll_interval,
@@ -344,11 +468,27 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
 }
 
+/// The policies in force, as options with their values.
+fn policies(matches: &ArgMatches) -> Vec<String> {
+    POLICIES
+        .into_iter()
+        .filter_map(|option| {
+            let values = matches.get_raw(&option.replace('-', "_"))?;
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            Some(format!("--{option} {}", values.join(",")))
+        })
+        .collect()
+}
+
 /// How many files are in flight: what the user asks for, within what the task
 /// allows.
-fn concurrency(asked: Option<u32>, description: &Description) -> usize {
-    let wanted = asked.map_or(cores(), |n| n as usize);
-    match description.max_concurrency {
+fn concurrency(asked: Option<u32>, task: &Task) -> usize {
+    let usual = match task.interface() {
+        Interface::Task => cores(),
+        Interface::AsyncTask => ASYNC_CONCURRENCY,
+    };
+    let wanted = asked.map_or(usual, |n| n as usize);
+    match task.description.max_concurrency {
         Some(most) if (most as usize) < wanted => {
             if asked.is_some() {
                 tracing::info!(
@@ -408,7 +548,7 @@ fn check_grants(
         }
     }
     message.push_str("\nThis command line grants it:\n  ");
-    for argument in without_secrets(command_line) {
+    for argument in secrets::without_values(command_line) {
         message.push_str(&quote(&argument));
         message.push(' ');
     }
@@ -418,26 +558,6 @@ fn check_grants(
         message.push_str("\nwith a directory of yours in place of HOST_DIR");
     }
     Err(Usage(message))
-}
-
-/// The command line less the values of environment variables.
-fn without_secrets(command_line: &[OsString]) -> Vec<String> {
-    let name_only = |variable: &str| match variable.split_once('=') {
-        Some((name, _)) => format!("{name}=…"),
-        None => variable.into(),
-    };
-    let mut is_variable = false;
-    let mut shown = Vec::with_capacity(command_line.len());
-    for argument in command_line {
-        let text = argument.to_string_lossy();
-        shown.push(match text.strip_prefix("--env=") {
-            Some(variable) => format!("--env={}", name_only(variable)),
-            None if is_variable => name_only(&text),
-            None => text.clone().into_owned(),
-        });
-        is_variable = text == "--env";
-    }
-    shown
 }
 
 /// An argument as a shell takes it.
@@ -473,16 +593,6 @@ mod tests {
         assert_eq!(find("--input-dir=in -v t.wasm --greeting Hi").as_deref(), Some("t.wasm"));
         assert_eq!(find("--once -- -t.wasm").as_deref(), Some("-t.wasm"));
         assert_eq!(find("--help"), None);
-    }
-
-    #[test]
-    fn values_of_variables_are_not_repeated() {
-        let line = ["run", "--env", "KEY=secret", "--env=B=secret", "--env", "C", "x=y"];
-        let line: Vec<OsString> = line.into_iter().map(OsString::from).collect();
-        assert_eq!(
-            without_secrets(&line),
-            ["run", "--env", "KEY=…", "--env=B=…", "--env", "C", "x=y"]
-        );
     }
 
     #[test]

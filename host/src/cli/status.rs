@@ -1,6 +1,6 @@
 //! `status`: how far a run is, or was, from what it wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,7 +49,14 @@ struct Report {
     counts: Counts,
     /// Outcomes of all runs together.
     total: Total,
+    /// Not begun.
     waiting: usize,
+    /// Attempts at work.
+    running: usize,
+    /// Waiting for their next attempt.
+    retrying: usize,
+    /// Files whose attempt was cut off, and that are still to do.
+    interrupted: usize,
     in_flight: Vec<InFlight>,
     ended: Option<Ended>,
     /// Since the run began, until it ended or now.
@@ -71,8 +78,9 @@ enum State {
 
 #[derive(Serialize)]
 struct Total {
-    done: usize,
+    succeeded: usize,
     failed: usize,
+    timed_out: usize,
     aborted: usize,
 }
 
@@ -131,13 +139,23 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         (None, None) => State::Died,
     };
     // What is known comes from `run.json`, which may be older than the journal.
-    let known =
-        progress.as_ref().map_or(run.to_do, |p| p.counts.total() + p.waiting + p.in_flight.len());
-    let in_flight = match (progress, state) {
-        (Some(progress), State::Running) => progress.in_flight,
-        _ => Vec::new(),
-    };
-    let waiting = known.saturating_sub(summary.counts.total() + in_flight.len());
+    let known = progress
+        .as_ref()
+        .map_or(run.to_do, |p| p.counts.total() + p.waiting + p.retrying + p.running);
+    let left = known.saturating_sub(summary.counts.total());
+    let (mut running, mut retrying, mut interrupted, mut in_flight) = (0, 0, 0, Vec::new());
+    match (progress, state) {
+        (Some(progress), State::Running) => {
+            running = progress.running.min(left);
+            retrying = progress.retrying.min(left - running);
+            in_flight = progress.in_flight;
+        }
+        // Nobody wrote down what a run that died had at work last.
+        (Some(progress), State::Died) => interrupted = progress.running.min(left),
+        (_, State::Ended) => interrupted = summary.interrupted.len().min(left),
+        (None, _) => {}
+    }
+    let waiting = left - running - retrying - interrupted;
     let until = match state {
         State::Running => Timestamp::now(),
         _ => summary.ended.map_or(summary.last, |ended| ended.time),
@@ -149,11 +167,15 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         state,
         counts,
         total: Total {
-            done: run.done_before + counts.done,
+            succeeded: run.succeeded_before + counts.succeeded,
             failed: run.failed_before + counts.failed,
+            timed_out: run.timed_out_before + counts.timed_out,
             aborted: run.aborted_before + counts.aborted,
         },
         waiting,
+        running,
+        retrying,
+        interrupted,
         in_flight,
         ended: summary.ended,
         seconds,
@@ -175,6 +197,8 @@ struct Summary {
     timings: Histogram,
     kinds: BTreeMap<String, usize>,
     failures: Vec<Attempt>,
+    /// Files whose last attempt was cut off.
+    interrupted: BTreeSet<String>,
 }
 
 impl Summary {
@@ -187,11 +211,18 @@ impl Summary {
             Record::Attempt(attempt) => {
                 self.last = attempt.time;
                 self.timings.add(attempt.duration_ms, &attempt.file);
+                self.counts.add(attempt.outcome);
+                if attempt.outcome == AttemptOutcome::Interrupted {
+                    self.interrupted.insert(attempt.file.clone());
+                } else if !self.interrupted.is_empty() {
+                    self.interrupted.remove(&attempt.file);
+                }
                 match attempt.outcome {
-                    AttemptOutcome::Done => self.counts.done += 1,
-                    AttemptOutcome::Aborted => self.counts.aborted += 1,
-                    AttemptOutcome::Failed => {
-                        self.counts.failed += 1;
+                    AttemptOutcome::Succeeded
+                    | AttemptOutcome::Aborted
+                    | AttemptOutcome::Retrying
+                    | AttemptOutcome::Interrupted => {}
+                    AttemptOutcome::Failed | AttemptOutcome::TimedOut => {
                         let kind = attempt.exception_type.clone().unwrap_or_default();
                         if self.kinds.len() < KINDS || self.kinds.contains_key(&kind) {
                             *self.kinds.entry(kind).or_default() += 1;
@@ -268,18 +299,19 @@ fn text(report: &Report) -> String {
         },
     );
     let total = &report.total;
-    let all = total.done + total.failed + total.aborted + report.waiting + report.in_flight.len();
-    line(
-        "files",
-        format!(
-            "{all}: {} done, {} failed, {} aborted, {} waiting, {} in flight",
-            total.done,
-            total.failed,
-            total.aborted,
-            report.waiting,
-            report.in_flight.len()
-        ),
-    );
+    let states = [
+        (total.succeeded, "succeeded"),
+        (total.failed, "failed"),
+        (total.timed_out, "timed out"),
+        (total.aborted, "aborted"),
+        (report.waiting, "waiting"),
+        (report.running, "running"),
+        (report.retrying, "retrying"),
+        (report.interrupted, "interrupted"),
+    ];
+    let all: usize = states.iter().map(|(number, _)| number).sum();
+    let states: Vec<String> = states.iter().map(|(n, state)| format!("{n} {state}")).collect();
+    line("files", format!("{all}: {}", states.join(", ")));
     if run.not_taken > 0 {
         line("not taken", format!("{} (the run's log says why)", run.not_taken));
     }
@@ -287,12 +319,20 @@ fn text(report: &Report) -> String {
     line(
         "this run",
         format!(
-            "{} in {} ({:.1} files/s)",
+            "{}{} in {} ({:.1} files/s)",
             count(report.counts.total(), "file"),
+            match report.counts.retries {
+                0 => String::new(),
+                1 => " and 1 retry".into(),
+                n => format!(" and {n} retries"),
+            },
             humantime::format_duration(elapsed),
             report.files_per_second
         ),
     );
+    if !run.policies.is_empty() {
+        line("policies", run.policies.join(" "));
+    }
     for attempt in report.in_flight.iter().take(FAILURES_SHOWN) {
         let fraction = attempt.fraction.map(|f| format!(", {:.0} %", f * 100.0));
         let since = local_time(attempt.since);

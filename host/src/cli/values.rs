@@ -1,11 +1,14 @@
 //! Values of options, as users write them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Usage;
 use crate::engine::{Directory, GUEST_INPUT, GUEST_OUTPUT};
+use crate::executor::gate::{Label, Rate};
+use crate::schedule::MaxFailures;
 
 /// A duration: `30s`, `5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration> {
@@ -85,13 +88,96 @@ pub fn variable(text: &str) -> Result<Variable> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
         None => {
-            let value = std::env::var(text)
-                .with_context(|| format!("`{text}` is not set here: `export {text}=…` first"))?;
+            let value = match super::secrets::hidden(text) {
+                Some(value) => value,
+                None => std::env::var(text).with_context(|| {
+                    format!("`{text}` is not set here: `export {text}=…` first")
+                })?,
+            };
             (text, value)
         }
     };
     // An empty name is refused later: a message of here would repeat the value.
     Ok(Variable { name: name.into(), value })
+}
+
+/// The environment variables of a file of lines `NAME=VALUE`, in the form that
+/// is known as `.env`.
+pub fn variables(file: &Path) -> Result<Vec<Variable>, Usage> {
+    let path = file.display();
+    let lines = dotenvy::from_path_iter(file)
+        .map_err(|error| Usage(format!("--env-file `{path}` cannot be read: {error}")))?;
+    let mut variables = Vec::new();
+    for (number, line) in lines.enumerate() {
+        // The error would repeat the line, and what is secret in it.
+        let (name, value) = line.map_err(|_| {
+            let number = number + 1;
+            Usage(format!("--env-file `{path}`: entry {number} is malformed: write `NAME=VALUE`"))
+        })?;
+        variables.push(Variable { name, value });
+    }
+    Ok(variables)
+}
+
+/// A rate: `30/s`, `2000/min`, `10000/h`.
+pub fn rate(text: &str) -> Result<Rate> {
+    let how = "write it as `30/s`, `2000/min` or `10000/h`";
+    let (attempts, unit) = text.split_once('/').context(how)?;
+    let attempts = attempts.trim().parse().map_err(|_| anyhow::anyhow!(how))?;
+    let seconds = match unit.trim() {
+        "s" | "sec" | "second" => 1,
+        "m" | "min" | "minute" => 60,
+        "h" | "hour" => 3600,
+        _ => bail!(how),
+    };
+    Ok(Rate { attempts, window: Duration::from_secs(seconds) })
+}
+
+/// A label and its limit: `gpu=2`, or `gpu` for `gpu=1`.
+pub fn label(text: &str) -> Result<Label> {
+    let (name, limit) = text.split_once('=').unwrap_or((text, "1"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ensure!(
+        !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain),
+        "its name `{name}` must be of letters, digits, `-`, `_` and `.`"
+    );
+    let limit = limit.parse().ok().filter(|n| (1..=10_000).contains(n));
+    let limit = limit.with_context(|| format!("write it as `{name}=2`: at most 2 at once"))?;
+    Ok(Label { name: name.into(), limit })
+}
+
+/// How many failures are too many: `100` files, or `5%` of them.
+pub fn max_failures(text: &str) -> Result<MaxFailures> {
+    let how = "write it as `100` for so many files, or `5%` for so many of a hundred";
+    let max = match text.strip_suffix('%') {
+        Some(percent) => {
+            let percent: f64 = percent.trim().parse().map_err(|_| anyhow::anyhow!(how))?;
+            ensure!(percent > 0.0 && percent <= 100.0, "it must be over 0 and not over 100 %");
+            MaxFailures::Percent(percent)
+        }
+        None => {
+            let files = text.parse().map_err(|_| anyhow::anyhow!(how))?;
+            ensure!(files > 0, "none is too few: it is the number at which the run stops");
+            MaxFailures::Count(files)
+        }
+    };
+    Ok(max)
+}
+
+/// By how much waits grow: a number of 1 or more.
+pub fn backoff(text: &str) -> Result<f64> {
+    let factor: f64 = text.parse().map_err(|_| anyhow::anyhow!("write it as `2` or `1.5`"))?;
+    ensure!((1.0..=1000.0).contains(&factor), "it must be from 1 (waits stay the same) to 1000");
+    Ok(factor)
+}
+
+/// How many instances: a number, or `cores`.
+pub fn instances(text: &str) -> Result<usize> {
+    if text == "cores" {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    }
+    let number = text.parse().ok().filter(|n| (1..=1_000).contains(n));
+    number.context("write it as a number from 1 to 1000, or as `cores`")
 }
 
 /// A name for the workspace: a plain file name.
@@ -156,6 +242,31 @@ mod tests {
         ] {
             assert!(directory(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rates_labels_and_limits() {
+        let r = rate("2000/min").unwrap();
+        assert_eq!((r.attempts.get(), r.window.as_secs()), (2000, 60));
+        assert_eq!(rate("30/s").unwrap().window.as_secs(), 1);
+        for bad in ["30", "0/s", "/s", "30/day", "-1/s", "1.5/s"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        let l = label("gpu=2").unwrap();
+        assert_eq!((&*l.name, l.limit), ("gpu", 2));
+        assert_eq!(label("db").unwrap().limit, 1);
+        for bad in ["", "=2", "gpu=0", "gpu=x", "a/b=1", "..=1"] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
+        assert_eq!(max_failures("10").unwrap(), MaxFailures::Count(10));
+        assert_eq!(max_failures("5%").unwrap(), MaxFailures::Percent(5.0));
+        for bad in ["0", "0%", "101%", "x", "-1", "1.5"] {
+            assert!(max_failures(bad).is_err(), "{bad}");
+        }
+        for bad in ["0.5", "NaN", "inf", "x"] {
+            assert!(backoff(bad).is_err(), "{bad}");
+        }
+        assert!(instances("0").is_err() && instances("cores").unwrap() > 0);
     }
 
     #[test]

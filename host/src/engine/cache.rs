@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::component::{self, LoadError};
+use super::component::LoadError;
 use super::digest;
 
 /// Where the cache lies, if not in the user's cache directory.
@@ -45,6 +45,9 @@ struct Note {
     component: String,
     /// SHA-256 of the machine code.
     code: String,
+    /// Whether it was made for asynchronous functions.
+    #[serde(default)]
+    asynchronous: bool,
 }
 
 /// What an engine's code depends on, beside the component: wasmtime's version,
@@ -102,7 +105,7 @@ pub(super) fn load(
 /// Compiles a component.
 pub(super) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> Result<Component, LoadError> {
     Component::from_binary(engine, bytes)
-        .map_err(|error| component::explain_compile(path, bytes, &format!("{error:#}")))
+        .map_err(|error| LoadError::Compile { path: path.into(), reason: format!("{error:#}") })
 }
 
 /// The cache's directory, made if need be, and trusted by nobody but the user.
@@ -199,6 +202,7 @@ fn trim(directory: &Path, limit: u64) {
 pub(super) fn write_precompiled(
     component: &Component,
     bytes: &[u8],
+    asynchronous: bool,
     to: &Path,
 ) -> Result<(), LoadError> {
     let unfit = |problem: String| LoadError::Unfit { path: to.into(), problem };
@@ -210,6 +214,7 @@ pub(super) fn write_precompiled(
         compatibility: compatibility(engine),
         component: digest(bytes),
         code: digest(&code),
+        asynchronous,
     };
     let note = serde_json::to_vec(&note).expect("a note is plain data");
     let directory = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -235,6 +240,11 @@ pub(super) fn write_precompiled(
 /// wasmtime's own tools.
 pub(super) fn is_precompiled(bytes: &[u8]) -> bool {
     bytes.ends_with(MARK) || Engine::detect_precompiled(bytes).is_some()
+}
+
+/// Whether a precompiled file was made for asynchronous functions.
+pub(super) fn is_asynchronous(bytes: &[u8]) -> bool {
+    split(bytes).is_some_and(|(_, note)| note.asynchronous)
 }
 
 /// Loads a precompiled file that the user handed over. Returns the component

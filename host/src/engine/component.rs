@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 /// The package of the interface, and its version that this host speaks.
-const PACKAGE: &str = "tigerflow:task/";
+pub(super) const PACKAGE: &str = "tigerflow:task/";
 /// The version of the interface that this host speaks.
 pub const INTERFACE_VERSION: &str = "0.1.0";
 
@@ -82,6 +83,61 @@ pub(super) fn check_bytes(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
+/// What a task exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Plain functions: an instance makes one attempt at a time.
+    Task,
+    /// Asynchronous functions: an instance makes many attempts at once.
+    AsyncTask,
+}
+
+impl Interface {
+    /// Its name within the package.
+    pub fn name(self) -> &'static str {
+        match self {
+            Interface::Task => "task",
+            Interface::AsyncTask => "async-task",
+        }
+    }
+}
+
+/// Whether an engine needs asynchronous functions for this component. It has to
+/// be known before the component is compiled, and costs plain tasks some speed.
+pub(super) fn is_asynchronous(bytes: &[u8]) -> bool {
+    let mut parser = Parser::new(0);
+    let mut rest = bytes;
+    let own = format!("{PACKAGE}{}@", Interface::AsyncTask.name());
+    // What is malformed here is refused when it is compiled.
+    while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) {
+        rest = &rest[consumed..];
+        match payload {
+            Payload::ComponentImportSection(imports) => {
+                let mut names = imports.into_iter().flatten();
+                if names.any(|i| i.name.name.starts_with("wasi:") && i.name.name.contains("@0.3."))
+                {
+                    return true;
+                }
+            }
+            Payload::ComponentExportSection(exports) => {
+                let mut names = exports.into_iter().flatten();
+                if names.any(|export| export.name.name.starts_with(&own)) {
+                    return true;
+                }
+            }
+            Payload::ModuleSection { unchecked_range, .. }
+            | Payload::ComponentSection { unchecked_range, .. } => {
+                let Some(after) = rest.get(unchecked_range.len()..) else { return false };
+                parser.skip_section();
+                rest = after;
+            }
+            Payload::End(_) => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The imports and exports of a component, by name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shape {
@@ -109,17 +165,19 @@ impl Shape {
         self.exports.iter().find_map(|name| name.strip_prefix(PACKAGE))
     }
 
-    /// Refuses a component that is no task of this version.
-    pub(super) fn check(&self, path: &Path) -> Result<(), LoadError> {
+    /// Which interface it is, or why the component is no task of this version.
+    pub(super) fn check(&self, path: &Path) -> Result<Interface, LoadError> {
         let unfit = |problem: String| Err(LoadError::Unfit { path: path.into(), problem });
         let spoken = format!("task@{INTERFACE_VERSION}");
         match self.interface() {
-            Some(interface) if is_compatible(interface) => Ok(()),
-            Some(interface) if interface.starts_with("async-task@") => unfit(asynchronous()),
-            Some(interface) => unfit(format!(
-                "was built for `{PACKAGE}{interface}`, and this host speaks `{PACKAGE}{spoken}`: \
-                 rebuild it with `tigerflow-task` {INTERFACE_VERSION}, or use a host of its version"
-            )),
+            Some(interface) => match compatible(interface) {
+                Some(interface) => Ok(interface),
+                None => unfit(format!(
+                    "was built for `{PACKAGE}{interface}`, and this host speaks \
+                     `{PACKAGE}{spoken}` and `{PACKAGE}async-{spoken}`: rebuild it with \
+                     `tigerflow-task` {INTERFACE_VERSION}, or use a host of its version"
+                )),
+            },
             None if self.exports.iter().any(|name| name.starts_with("wasi:cli/run@")) => {
                 unfit(format!(
                     "is a command-line program (it exports `wasi:cli/run`), not a task: make it a \
@@ -148,8 +206,8 @@ impl Shape {
             .collect();
         if foreign.is_empty() {
             format!(
-                "does not fit the interface `{PACKAGE}task@{INTERFACE_VERSION}` as this host has \
-                 it: build it again with `tigerflow-task` {INTERFACE_VERSION} ({reason})"
+                "does not fit the interface `{PACKAGE}{}` as this host has it: build it again with `tigerflow-task` {INTERFACE_VERSION} ({reason})",
+                self.interface().unwrap_or("task")
             )
         } else {
             format!(
@@ -160,30 +218,13 @@ impl Shape {
     }
 }
 
-fn asynchronous() -> String {
-    format!(
-        "is an asynchronous task (`{PACKAGE}async-task`), which this version of tigerflow-host does \
-         not run yet: export `{PACKAGE}task@{INTERFACE_VERSION}` instead"
-    )
-}
-
-/// What a failure to compile means.
-pub(super) fn explain_compile(path: &Path, bytes: &[u8], reason: &str) -> LoadError {
-    // The engine does not read asynchronous functions, so their name has to be
-    // found by hand.
-    let name = format!("{PACKAGE}async-task@");
-    if bytes.windows(name.len()).any(|window| window == name.as_bytes()) {
-        return LoadError::Unfit { path: path.into(), problem: asynchronous() };
-    }
-    LoadError::Compile { path: path.into(), reason: reason.into() }
-}
-
-/// Whether the host speaks this interface. Below 1.0 a minor version changes
-/// the interface; patches do not.
-fn is_compatible(interface: &str) -> bool {
-    let Some(version) = interface.strip_prefix("task@") else { return false };
+/// The interface of this name, if the host speaks its version. Below 1.0 a minor
+/// version changes the interface; patches do not.
+fn compatible(interface: &str) -> Option<Interface> {
+    let (name, version) = interface.split_once('@')?;
     let minor = |v: &str| v.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    minor(version) == minor(INTERFACE_VERSION)
+    let mut known = [Interface::Task, Interface::AsyncTask].into_iter();
+    known.find(|known| known.name() == name && minor(version) == minor(INTERFACE_VERSION))
 }
 
 fn is_provided(import: &str) -> bool {
@@ -207,7 +248,8 @@ mod tests {
         let path = Path::new("x.wasm");
         assert!(shape(&["tigerflow:task/task@0.1.0"]).check(path).is_ok());
         assert!(shape(&["tigerflow:task/task@0.1.7"]).check(path).is_ok());
-        for other in ["task@0.2.0", "task@1.1.0", "async-task@0.1.0"] {
+        assert!(shape(&["tigerflow:task/async-task@0.1.0"]).check(path).is_ok());
+        for other in ["task@0.2.0", "task@1.1.0", "async-task@0.2.0", "other@0.1.0"] {
             assert!(shape(&[&format!("tigerflow:task/{other}")]).check(path).is_err(), "{other}");
         }
     }

@@ -30,8 +30,9 @@ pub(super) enum Fault<'a> {
 }
 
 /// The failure that a fault amounts to.
-pub(super) fn describe(fault: &Fault<'_>, guest: &Guest) -> Failure {
-    let stderr = guest.stdio.stderr_tail();
+/// `lane`: of the attempt that broke.
+pub(super) fn describe(fault: &Fault<'_>, guest: &mut Guest, lane: u32) -> Failure {
+    let stderr = guest.stdio.stderr_tail(lane);
     let (cause, (kind, message), traceback) = match fault {
         Fault::Timeout { limit, option } => {
             let limit = humantime::format_duration(*limit);
@@ -39,20 +40,26 @@ pub(super) fn describe(fault: &Fault<'_>, guest: &Guest) -> Failure {
                 format!("it was stopped after {limit} (raise {option} to give it more time)");
             (Cause::Timeout, ("Timeout", message), String::new())
         }
-        Fault::Trap(error) => (Cause::Crash, crash(error, guest, &stderr), frames(error)),
+        Fault::Trap(error) => (Cause::Crash, crash(error, guest, lane, &stderr), frames(error)),
     };
     Failure { cause, exception_type: kind.into(), message, traceback, stderr }
 }
 
-fn crash(error: &wasmtime::Error, guest: &Guest, stderr: &str) -> (&'static str, String) {
-    if guest.meter.is_over() || error.is::<OverLimit>() {
-        let limit = size(guest.meter.limit());
+fn crash(
+    error: &wasmtime::Error,
+    guest: &mut Guest,
+    lane: u32,
+    stderr: &str,
+) -> (&'static str, String) {
+    let meter = &guest.attempt_in(lane).meter;
+    if meter.is_over() || error.is::<OverLimit>() {
+        let limit = size(meter.limit());
         let message = format!("it wrote more than {limit} (raise --output-limit to let it)");
         return ("OutputLimit", message);
     }
     // Growth may be refused, and the guest go on and panic for another reason.
     let panic = panic_message(stderr);
-    if guest.memory.refused && panic.as_ref().is_none_or(|p| p.contains("alloc")) {
+    if guest.was_refused_memory(lane) && panic.as_ref().is_none_or(|p| p.contains("alloc")) {
         let limit = size(guest.memory.limit as u64);
         let message = format!("it needs more memory than {limit} (raise --memory-limit to let it)");
         return ("MemoryLimit", message);
@@ -115,14 +122,17 @@ fn frames(error: &wasmtime::Error) -> String {
 }
 
 /// What the task itself reports as failed.
-pub(super) fn failure(raw: wit::Failure, cause: Cause, stderr: String) -> Failure {
-    let kind = if raw.kind.is_empty() { "Error".into() } else { text::clip(raw.kind, KIND_LIMIT) };
-    let mut message = clip(raw.message);
+pub(super) fn failure(raw: wit::Failure, cause: Cause, guest: &Guest, lane: u32) -> Failure {
+    let stderr = guest.stdio.stderr_tail(lane);
+    let mask = |text| guest.environment.mask(text);
+    let kind =
+        if raw.kind.is_empty() { "Error".into() } else { text::clip(mask(raw.kind), KIND_LIMIT) };
+    let mut message = clip(mask(raw.message));
     // The words of Rust's and C's library for a path in no granted directory.
     if message.contains("pre-opened file descriptor") {
         message.push_str(" (grant the directory with --dir HOST_DIR::GUEST_DIR)");
     }
-    Failure { cause, exception_type: kind, message, traceback: clip(raw.trace), stderr }
+    Failure { cause, exception_type: kind, message, traceback: clip(mask(raw.trace)), stderr }
 }
 
 /// A text of the guest's, cut to what an `.err` carries.

@@ -129,7 +129,7 @@ fn writer(
         Ok(file) => Arc::clone(&file.file),
         Err(code) => return Ok((Err(code),)),
     };
-    let meter = Arc::clone(&guest.meter);
+    let meter = Arc::clone(&guest.attempt().meter);
     let stream: DynOutputStream = Box::new(Writer { file, position, meter, closed: false });
     Ok((Ok(guest.table.push(stream)?),))
 }
@@ -172,15 +172,16 @@ fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
          (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)|
          -> Fs<u64> {
             let guest = store.data_mut();
+            let meter = Arc::clone(&guest.attempt().meter);
             let file = match writable(guest, &fd)? {
                 Ok(file) => file,
                 Err(code) => return Ok((Err(code),)),
             };
-            guest.meter.add(bytes.len() as u64)?;
+            meter.add(bytes.len() as u64)?;
             Ok((match file.file.write_at(&bytes, offset) {
                 Ok(written) => Ok(written as u64),
                 Err(error) => {
-                    guest.meter.note(&error);
+                    meter.note(&error);
                     Err(ErrorCode::from(&error))
                 }
             },))
@@ -190,15 +191,16 @@ fn whole(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         "[method]descriptor.set-size",
         |mut store: Store<'_>, (fd, size): (Resource<Descriptor>, u64)| -> Fs<()> {
             let guest = store.data_mut();
+            let meter = Arc::clone(&guest.attempt().meter);
             let file = match writable(guest, &fd)? {
                 Ok(file) => file,
                 Err(code) => return Ok((Err(code),)),
             };
-            guest.meter.check(size)?;
+            meter.check(size)?;
             Ok((match file.file.set_len(size) {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    guest.meter.note(&error);
+                    meter.note(&error);
                     Err(ErrorCode::from(&error))
                 }
             },))
@@ -219,7 +221,7 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                 return Ok((Err(ErrorCode::NotPermitted),));
             }
             let place = place(guest, &fd)?;
-            if place == Place::Input && guest.alias.as_ref().is_some_and(|a| a.guest_name == path) {
+            if place == Place::Input && is_named(guest, &path) {
                 let writes = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
                 if open_flags != OpenFlags::empty() || flags.intersects(writes) {
                     return Ok((Err(ErrorCode::NotPermitted),));
@@ -229,7 +231,7 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             // The input was seen to be a file, and what lies in the staging
             // place the guest made itself.
             let known = match place {
-                Place::Input => path == guest.input_name,
+                Place::Input => path == guest.attempt().input_name,
                 // Unless it moved a pipe there from a granted directory.
                 Place::Output => !guest.granted_writing,
                 Place::Elsewhere => false,
@@ -242,7 +244,7 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             if let Err(error) = &result
                 && let Some(ErrorCode::InsufficientSpace | ErrorCode::Quota) = error.downcast_ref()
             {
-                guest.meter.note(&rustix::io::Errno::NOSPC.into());
+                guest.attempt().meter.note(&rustix::io::Errno::NOSPC.into());
             }
             if let Ok(fd) = &result {
                 let file = match guest.table.get(fd)? {
@@ -323,9 +325,14 @@ fn place(guest: &Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<Place> {
     })
 }
 
-fn is_alias(guest: &Guest, fd: &Resource<Descriptor>, path: &str) -> wasmtime::Result<bool> {
-    Ok(guest.alias.as_ref().is_some_and(|alias| alias.guest_name == path)
-        && place(guest, fd)? == Place::Input)
+fn is_alias(guest: &mut Guest, fd: &Resource<Descriptor>, path: &str) -> wasmtime::Result<bool> {
+    Ok(is_named(guest, path) && place(guest, fd)? == Place::Input)
+}
+
+/// Whether the attempt's input is one that the host opens for it, under this
+/// name.
+fn is_named(guest: &mut Guest, path: &str) -> bool {
+    guest.attempt().alias.as_ref().is_some_and(|alias| alias.guest_name == path)
 }
 
 /// Whether opening this path could hold the worker's thread until somebody
@@ -346,7 +353,7 @@ fn would_block(
 }
 
 fn open_alias(guest: &mut Guest) -> Fs<Resource<Descriptor>> {
-    let alias = guest.alias.as_ref().expect("asked for just now");
+    let alias = guest.attempt().alias.as_ref().expect("asked for just now");
     match open_input(&alias.path, &alias.within, alias.follow_links) {
         Ok(file) => {
             let file = WasiFile::new(file, FsPerms::ReadOnly, OpenMode::READ, true);

@@ -1,16 +1,18 @@
-//! What the host keeps for each instance: its sandbox, its limits and what the
-//! current attempt has done so far.
+//! What the host keeps for each instance: its sandbox, its limits, and what each
+//! attempt in it has done so far.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use wasmtime::ResourceLimiter;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
+use super::secrets::Environment;
 use super::stdio::Stdio;
 use crate::text::clip;
 
@@ -37,7 +39,6 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     pub(super) stdio: Stdio,
     pub(super) memory: MemoryLimit,
-    pub(super) meter: Arc<Meter>,
     /// The preopened handles of input and output, by which they are told from
     /// others.
     pub(super) input_dir: Option<Arc<File>>,
@@ -47,17 +48,57 @@ pub(super) struct Guest {
     pub(super) own_staging: Option<PathBuf>,
     /// Whether the guest writes elsewhere than in its staging place.
     pub(super) granted_writing: bool,
-    /// The name of the attempt's input within `/input`.
-    pub(super) input_name: String,
     /// The files and directories that it opened, and may hold still.
     pub(super) opened: Opened,
     /// For its log lines.
     pub(super) task_name: String,
+    /// What it was granted, and no log may show.
+    pub(super) environment: Environment,
+    /// By lane. The first is that of an instance that makes one attempt at a
+    /// time, and of what belongs to no attempt: `setup`, `teardown`.
+    attempts: Vec<Option<Box<Attempt>>>,
+    /// The lane at work.
+    pub(super) current: Current,
+    /// Which lane a call is in, where several are in flight.
+    lanes: HashMap<GuestTaskId, u32>,
+}
+
+/// The lane of what belongs to no attempt, and of the only attempt in an
+/// instance that makes one at a time.
+pub(super) const OWN_LANE: u32 = 0;
+
+/// Which lane the guest's code works for just now; shared with what has no
+/// access to the store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Current(Arc<AtomicU32>);
+
+impl Current {
+    pub(super) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, lane: u32) {
+        self.0.store(lane, Ordering::Relaxed);
+    }
+}
+
+/// One call into the guest: what it works on, and what it has done so far.
+pub(super) struct Attempt {
+    /// The name of its input within `/input`; empty for `setup` and the like.
+    pub(super) input_name: String,
     /// The input that WASI cannot open by itself.
     pub(super) alias: Option<Alias>,
-    /// Tells how far the attempt is.
-    pub(super) gauge: Gauge,
-    pub(super) log_lines: u32,
+    pub(super) meter: Arc<Meter>,
+    /// Tells how far it is.
+    gauge: Gauge,
+    log_lines: u32,
+}
+
+impl Attempt {
+    pub(super) fn new(output_limit: u64, gauge: Gauge) -> Self {
+        let meter = Arc::new(Meter::new(output_limit));
+        Attempt { input_name: String::new(), alias: None, meter, gauge, log_lines: 0 }
+    }
 }
 
 /// An input that the host opens for the guest: its name is not Unicode, or it
@@ -131,15 +172,27 @@ impl Opened {
         Ok(())
     }
 
+    /// Whether so many are open that a later attempt might suffer.
+    pub(super) fn is_leaking(&mut self) -> bool {
+        self.held() > self.limit / 2
+    }
+
     /// How many are open still.
-    pub(super) fn held(&mut self) -> usize {
+    fn held(&mut self) -> usize {
         self.files.retain(|file| file.strong_count() > 0);
         self.files.len()
     }
 
-    /// Those that are open still.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Arc<File>> {
-        self.files.iter().filter_map(Weak::upgrade)
+    /// Whether this file is among them, by device and inode.
+    pub(super) fn hold(&self, file: impl FnOnce() -> Option<(u64, u64)>) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let mut open = self.files.iter().filter_map(Weak::upgrade).peekable();
+        // Hardly ever is one open, so the file is seldom looked at.
+        if open.peek().is_none() {
+            return false;
+        }
+        let Some(file) = file() else { return false };
+        open.any(|held| held.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == file))
     }
 }
 
@@ -213,13 +266,14 @@ pub(super) struct MemoryLimit {
     pub(super) limit: usize,
     used: usize,
     table_elements: usize,
-    /// Whether the limit refused something since the attempt began.
-    pub(super) refused: bool,
+    /// The lane that was refused memory last, since an attempt began in it.
+    refused: Option<u32>,
+    current: Current,
 }
 
 impl MemoryLimit {
-    pub(super) fn new(limit: usize) -> Self {
-        MemoryLimit { limit, used: 0, table_elements: 0, refused: false }
+    pub(super) fn new(limit: usize, current: Current) -> Self {
+        MemoryLimit { limit, used: 0, table_elements: 0, refused: None, current }
     }
 }
 
@@ -232,7 +286,7 @@ impl ResourceLimiter for MemoryLimit {
     ) -> wasmtime::Result<bool> {
         let used = self.used - current.min(self.used) + desired;
         if used > self.limit {
-            self.refused = true;
+            self.refused = Some(self.current.get());
             return Ok(false);
         }
         self.used = used;
@@ -255,14 +309,115 @@ impl ResourceLimiter for MemoryLimit {
 }
 
 impl Guest {
-    /// A call begins: what the last one did counts no more.
-    pub(super) fn begin(&mut self) {
-        self.stdio.begin();
-        self.meter.begin();
-        self.gauge.reset();
-        self.memory.refused = false;
-        self.log_lines = 0;
+    #[expect(clippy::too_many_arguments, reason = "one call, in `Task::store`")]
+    pub(super) fn new(
+        wasi: WasiCtx,
+        stdio: Stdio,
+        current: Current,
+        task_name: String,
+        environment: Environment,
+        memory_limit: usize,
+        own: Attempt,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        Guest {
+            wasi,
+            table,
+            stdio,
+            memory: MemoryLimit::new(memory_limit, current.clone()),
+            input_dir: None,
+            output_dir: None,
+            own_staging: None,
+            granted_writing: false,
+            opened: Opened::new(0),
+            task_name,
+            environment,
+            attempts: vec![Some(Box::new(own))],
+            current,
+            lanes: HashMap::new(),
+        }
     }
+
+    /// The attempt at work.
+    pub(super) fn attempt(&mut self) -> &mut Attempt {
+        self.attempt_in(self.current.get())
+    }
+
+    /// The attempt in a lane; where that is over, the instance's own.
+    pub(super) fn attempt_in(&mut self, lane: u32) -> &mut Attempt {
+        let taken = |a: &Option<_>| a.is_some();
+        let lane =
+            if self.attempts.get(lane as usize).is_some_and(taken) { lane } else { OWN_LANE };
+        self.attempts[lane as usize].as_mut().expect("the instance's own lane is never empty")
+    }
+
+    /// A call begins in the instance's own lane: what the last one did counts
+    /// no more.
+    pub(super) fn begin(&mut self) -> &mut Attempt {
+        self.forget(OWN_LANE);
+        let attempt = self.attempt_in(OWN_LANE);
+        attempt.meter.begin();
+        attempt.gauge.reset();
+        attempt.alias = None;
+        attempt.input_name.clear();
+        attempt.log_lines = 0;
+        attempt
+    }
+
+    /// A call begins in a lane of its own.
+    pub(super) fn begin_in(&mut self, lane: u32, task: GuestTaskId, attempt: Attempt) {
+        self.forget(lane);
+        let lane = lane as usize;
+        if self.attempts.len() <= lane {
+            self.attempts.resize_with(lane + 1, || None);
+        }
+        self.attempts[lane] = Some(Box::new(attempt));
+        self.lanes.insert(task, lane as u32);
+    }
+
+    /// A call in a lane of its own is over. What it may go on to do belongs to
+    /// the instance.
+    pub(super) fn end_in(&mut self, lane: u32, task: Option<GuestTaskId>) {
+        if let Some(task) = task {
+            self.lanes.remove(&task);
+        }
+        if let Some(attempt) = self.attempts.get_mut(lane as usize) {
+            *attempt = None;
+        }
+        self.forget(lane);
+    }
+
+    /// Forgets what was said and refused in a lane.
+    fn forget(&mut self, lane: u32) {
+        self.stdio.begin(lane);
+        if self.memory.refused == Some(lane) {
+            self.memory.refused = None;
+        }
+    }
+
+    /// Whose line it is that the guest writes: the file's, or the task's own.
+    fn said_by(&mut self) -> String {
+        match &self.attempt().input_name {
+            name if name.is_empty() => self.task_name.clone(),
+            name => name.clone(),
+        }
+    }
+
+    /// Whether the attempt in this lane was refused memory.
+    pub(super) fn was_refused_memory(&self, lane: u32) -> bool {
+        self.memory.refused == Some(lane)
+    }
+}
+
+/// Finds out for which attempt the guest's code is about to work, or has called
+/// the host.
+pub(super) fn note_current(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
+    let root = store.async_call_stack()?.last();
+    let guest = store.data_mut();
+    let lane = root.and_then(|task| guest.lanes.get(&task)).copied();
+    guest.current.set(lane.unwrap_or(OWN_LANE));
+    Ok(())
 }
 
 impl WasiView for Guest {
@@ -275,29 +430,32 @@ impl types::Host for Guest {}
 
 impl report::Host for Guest {
     fn log(&mut self, level: report::Level, message: String) {
-        self.log_lines += 1;
-        match self.log_lines {
+        let name = self.said_by();
+        let attempt = self.attempt();
+        attempt.log_lines += 1;
+        match attempt.log_lines {
             ..=LOG_LINES => {}
             n if n == LOG_LINES + 1 => {
-                tracing::warn!("the task writes too many log lines: the rest is dropped");
+                tracing::warn!("{name}: the task writes too many log lines: the rest is dropped");
                 return;
             }
             _ => return,
         }
-        let (task, message) = (&self.task_name, clip(message, LOG_LINE));
+        let message = clip(self.environment.mask(message), LOG_LINE);
         match level {
-            report::Level::Trace => tracing::trace!("{task}: {message}"),
-            report::Level::Debug => tracing::debug!("{task}: {message}"),
-            report::Level::Info => tracing::info!("{task}: {message}"),
-            report::Level::Warn => tracing::warn!("{task}: {message}"),
-            report::Level::Error => tracing::error!("{task}: {message}"),
+            report::Level::Trace => tracing::trace!("{name}: {message}"),
+            report::Level::Debug => tracing::debug!("{name}: {message}"),
+            report::Level::Info => tracing::info!("{name}: {message}"),
+            report::Level::Warn => tracing::warn!("{name}: {message}"),
+            report::Level::Error => tracing::error!("{name}: {message}"),
         }
     }
 
     fn progress(&mut self, input: String, fraction: f64) {
         let name = input.strip_prefix(GUEST_INPUT).and_then(|rest| rest.strip_prefix('/'));
-        if name == Some(&self.input_name) {
-            self.gauge.set(fraction);
+        let attempt = self.attempt();
+        if name == Some(&attempt.input_name) {
+            attempt.gauge.set(fraction);
         }
     }
 }
@@ -308,11 +466,11 @@ mod tests {
 
     #[test]
     fn memory_is_summed_over_memories() {
-        let mut limit = MemoryLimit::new(100);
+        let mut limit = MemoryLimit::new(100, Current::default());
         assert!(limit.memory_growing(0, 60, None).unwrap());
         assert!(limit.memory_growing(0, 30, None).unwrap());
         assert!(!limit.memory_growing(30, 50, None).unwrap());
-        assert!(limit.refused);
+        assert_eq!(limit.refused, Some(OWN_LANE));
         assert!(limit.memory_growing(30, 40, None).unwrap());
     }
 

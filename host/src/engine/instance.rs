@@ -1,23 +1,19 @@
 //! A live component with its context.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 
-use super::Task;
 use super::bindings::TaskComponent;
 use super::bindings::tigerflow::task::types as wit;
 use super::description::Value;
 use super::fault::{self, Fault};
 use super::files;
-use super::guest::{
-    Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, HANDLES, MemoryLimit, Meter, Opened,
-};
+use super::guest::{Alias, Attempt, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, OWN_LANE, Opened};
 use super::stdio::Stdio;
+use super::{Environment, Pre, Task};
 use crate::outcome::{Cause, Failure};
 
 /// What every instance of a run may reach, and how much of it.
@@ -56,16 +52,6 @@ pub struct Directory {
     pub writable: bool,
 }
 
-/// Environment variables, whose values no log may show.
-#[derive(Clone, Default)]
-pub struct Environment(pub Vec<(String, String)>);
-
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
-
 /// How a call of `run` ended, as far as the guest is concerned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEnd {
@@ -89,7 +75,7 @@ pub enum SetupError {
     Host(String),
 }
 
-/// A live component with its context.
+/// A live component of plain functions with its context: one attempt at a time.
 pub struct Instance {
     store: Store<Guest>,
     component: TaskComponent,
@@ -98,27 +84,19 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Instantiates a task in its sandbox and calls `setup`.
+    /// Instantiates a task in its sandbox and calls `setup`. The task exports
+    /// plain functions.
     pub async fn create(
         task: &Task,
         sandbox: &Sandbox,
         staging: PathBuf,
         gauge: Gauge,
     ) -> Result<Self, SetupError> {
-        let stdio = Stdio::new();
-        let wasi = wasi(sandbox, staging, &stdio)?;
-        let mut store = task.store(wasi, stdio, sandbox.memory_limit, sandbox.output_limit, gauge);
-        store.data_mut().opened = Opened::new(sandbox.open_files);
-        let host_error = |error: wasmtime::Error| SetupError::Host(format!("{error:#}"));
-        files::note_directories(store.data_mut(), sandbox).map_err(host_error)?;
-        let arguments: Vec<wit::Argument> = sandbox
-            .arguments
-            .iter()
-            .map(|(name, value)| wit::Argument { name: name.clone(), value: value.clone().into() })
-            .collect();
-
+        let Pre::Task(pre) = &task.pre else { unreachable!("an asynchronous task") };
+        let mut store = store(task, sandbox, staging, gauge)?;
+        let arguments = arguments(sandbox);
         let call = async {
-            let component = task.pre.instantiate_async(&mut store).await?;
+            let component = pre.instantiate_async(&mut store).await?;
             let result = component.tigerflow_task_task().call_setup(&mut store, &arguments).await?;
             Ok((component, result))
         };
@@ -126,11 +104,8 @@ impl Instance {
             Ok((component, Ok(()))) => {
                 Ok(Instance { store, component, timeout: sandbox.timeout, alive: true })
             }
-            Ok((_, Err(raw))) => {
-                let stderr = store.data().stdio.stderr_tail();
-                Err(SetupError::Task(fault::failure(raw, Cause::Failed, stderr)))
-            }
-            Err(stop) => Err(SetupError::Task(stop.describe(store.data()))),
+            Ok((_, Err(raw))) => Err(SetupError::Task(own_failure(raw, store.data()))),
+            Err(stop) => Err(SetupError::Task(stop.describe(store.data_mut(), OWN_LANE))),
         }
     }
 
@@ -142,28 +117,20 @@ impl Instance {
     /// Whether the guest holds so many files open, which it should have closed,
     /// that a later attempt might suffer.
     pub fn is_leaking(&mut self) -> bool {
-        let opened = &mut self.store.data_mut().opened;
-        opened.held() > opened.limit / 2
+        self.store.data_mut().opened.is_leaking()
     }
 
     /// Whether the guest holds this file open, by device and inode.
     pub fn holds(&self, file: impl FnOnce() -> Option<(u64, u64)>) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let mut open = self.store.data().opened.iter().peekable();
-        // Hardly ever is one open, so the file is seldom looked at.
-        if open.peek().is_none() {
-            return false;
-        }
-        let Some(file) = file() else { return false };
-        open.any(|held| held.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == file))
+        self.store.data().opened.hold(file)
     }
 
     /// Calls `run`. `input` and `output` are names within `/input` and `/output`.
     pub async fn run(&mut self, input: &str, output: &str, alias: Option<Alias>) -> RunEnd {
         let guest = self.store.data_mut();
-        guest.begin();
-        guest.alias = alias;
-        input.clone_into(&mut guest.input_name);
+        let attempt = guest.begin();
+        attempt.alias = alias;
+        input.clone_into(&mut attempt.input_name);
         // Until the call returns, so that an attempt that is dropped in the
         // middle leaves no instance that seems to work.
         self.alive = false;
@@ -172,35 +139,13 @@ impl Instance {
         let output = format!("{GUEST_OUTPUT}/{output}");
         let call = task.call_run(&mut self.store, &input, &output);
         let result = within(self.timeout, "--timeout", call).await;
-        let guest = self.store.data();
+        let guest = self.store.data_mut();
         match result {
-            Ok(result) => {
+            Ok(answer) => {
                 self.alive = true;
-                match result {
-                    // Also where it returned well: a guest that overlooked a
-                    // failed write has left half an output.
-                    _ if guest.meter.disk_full() => RunEnd::DiskFull(guest.meter.written()),
-                    Ok(()) => RunEnd::Ok,
-                    Err(error) => self.error(error),
-                }
+                answered(answer, guest, OWN_LANE)
             }
-            Err(_) if guest.meter.disk_full() => RunEnd::DiskFull(guest.meter.written()),
-            Err(stop) => RunEnd::Failed(stop.describe(guest)),
-        }
-    }
-
-    fn error(&self, error: wit::RunError) -> RunEnd {
-        let stderr = self.store.data().stdio.stderr_tail();
-        match error {
-            wit::RunError::Failed(raw) => {
-                RunEnd::Failed(fault::failure(raw, Cause::Failed, stderr))
-            }
-            wit::RunError::Transient(raw) => {
-                let retry_after = raw.retry_after.map(Duration::from_millis);
-                let cause = Cause::Transient { retry_after };
-                RunEnd::Failed(fault::failure(raw.failure, cause, stderr))
-            }
-            wit::RunError::Aborted(reason) => RunEnd::Aborted(fault::clip(reason)),
+            Err(stop) => unanswered(&stop, guest, OWN_LANE),
         }
     }
 
@@ -211,34 +156,95 @@ impl Instance {
         let call = task.call_teardown(&mut self.store);
         match within(self.timeout, "--timeout", call).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(raw)) => {
-                let stderr = self.store.data().stdio.stderr_tail();
-                Err(fault::failure(raw, Cause::Failed, stderr))
-            }
-            Err(stop) => Err(stop.describe(self.store.data())),
+            Ok(Err(raw)) => Err(own_failure(raw, self.store.data())),
+            Err(stop) => Err(stop.describe(self.store.data_mut(), OWN_LANE)),
         }
     }
 }
 
+/// The store of a new instance, with its sandbox.
+pub(super) fn store(
+    task: &Task,
+    sandbox: &Sandbox,
+    staging: PathBuf,
+    gauge: Gauge,
+) -> Result<Store<Guest>, SetupError> {
+    let own = Attempt::new(sandbox.output_limit, gauge);
+    let mut store = task.store(sandbox.memory_limit, own, &sandbox.environment, |stdio| {
+        wasi(sandbox, staging, stdio)
+    })?;
+    store.data_mut().opened = Opened::new(sandbox.open_files);
+    files::note_directories(store.data_mut(), sandbox)
+        .map_err(|error| SetupError::Host(format!("{error:#}")))?;
+    Ok(store)
+}
+
+/// What `setup` receives.
+pub(super) fn arguments(sandbox: &Sandbox) -> Vec<wit::Argument> {
+    let argument = |(name, value): &(String, Value)| wit::Argument {
+        name: name.clone(),
+        value: value.clone().into(),
+    };
+    sandbox.arguments.iter().map(argument).collect()
+}
+
+/// What `setup` or `teardown` reports as failed.
+pub(super) fn own_failure(raw: wit::Failure, guest: &Guest) -> Failure {
+    fault::failure(raw, Cause::Failed, guest, OWN_LANE)
+}
+
+/// How a call of `run` in this lane ended that the guest answered.
+pub(super) fn answered(answer: Result<(), wit::RunError>, guest: &mut Guest, lane: u32) -> RunEnd {
+    let meter = &guest.attempt_in(lane).meter;
+    // Also where it returned well: a guest that overlooked a failed write has
+    // left half an output.
+    if meter.disk_full() {
+        return RunEnd::DiskFull(meter.written());
+    }
+    match answer {
+        Ok(()) => RunEnd::Ok,
+        Err(wit::RunError::Failed(raw)) => {
+            RunEnd::Failed(fault::failure(raw, Cause::Failed, guest, lane))
+        }
+        Err(wit::RunError::Transient(raw)) => {
+            let retry_after = raw.retry_after.map(Duration::from_millis);
+            let cause = Cause::Transient { retry_after };
+            RunEnd::Failed(fault::failure(raw.failure, cause, guest, lane))
+        }
+        Err(wit::RunError::Aborted(reason)) => {
+            RunEnd::Aborted(fault::clip(guest.environment.mask(reason)))
+        }
+    }
+}
+
+/// How a call of `run` in this lane ended that the guest did not answer.
+pub(super) fn unanswered(stop: &Stop, guest: &mut Guest, lane: u32) -> RunEnd {
+    let meter = &guest.attempt_in(lane).meter;
+    if meter.disk_full() {
+        return RunEnd::DiskFull(meter.written());
+    }
+    RunEnd::Failed(stop.describe(guest, lane))
+}
+
 /// Why a call gave no answer.
-enum Stop {
+pub(super) enum Stop {
     Trap(wasmtime::Error),
     Timeout(Duration, &'static str),
 }
 
 impl Stop {
-    fn describe(&self, guest: &Guest) -> Failure {
+    pub(super) fn describe(&self, guest: &mut Guest, lane: u32) -> Failure {
         let fault = match self {
             Stop::Trap(error) => Fault::Trap(error),
             &Stop::Timeout(limit, option) => Fault::Timeout { limit, option },
         };
-        fault::describe(&fault, guest)
+        fault::describe(&fault, guest, lane)
     }
 }
 
 /// Bounds a call into the guest. The epoch makes a busy guest yield, so that
 /// the timer gets its turn.
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Option<Duration>,
     option: &'static str,
     call: impl Future<Output = wasmtime::Result<T>>,
@@ -268,46 +274,8 @@ fn wasi(sandbox: &Sandbox, staging: PathBuf, stdio: &Stdio) -> Result<WasiCtx, S
     for directory in &sandbox.directories {
         open(&directory.host_path, &directory.guest_path, directory.writable)?;
     }
-    for (name, value) in &sandbox.environment.0 {
+    for (name, value) in sandbox.environment.variables() {
         builder.env(name, value);
     }
     Ok(builder.build())
-}
-
-impl Task {
-    pub(super) fn store(
-        &self,
-        wasi: WasiCtx,
-        stdio: Stdio,
-        memory_limit: usize,
-        output_limit: u64,
-        gauge: Gauge,
-    ) -> Store<Guest> {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
-        let guest = Guest {
-            wasi,
-            table,
-            stdio,
-            memory: MemoryLimit::new(memory_limit),
-            meter: Arc::new(Meter::new(output_limit)),
-            input_dir: None,
-            output_dir: None,
-            own_staging: None,
-            granted_writing: false,
-            input_name: String::new(),
-            opened: Opened::new(0),
-            task_name: self.description.name.clone(),
-            alias: None,
-            gauge,
-            log_lines: 0,
-        };
-        let mut store = Store::new(self.pre.engine(), guest);
-        store.limiter(|guest| &mut guest.memory);
-        if self.interruptible {
-            store.set_epoch_deadline(1);
-            store.epoch_deadline_async_yield_and_update(1);
-        }
-        store
-    }
 }

@@ -4,11 +4,13 @@
 mod bindings;
 mod cache;
 pub mod component;
+mod concurrent;
 pub mod description;
 mod fault;
 mod files;
 mod guest;
 mod instance;
+mod secrets;
 mod stdio;
 
 use std::fs;
@@ -19,17 +21,21 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, OptLevel};
+use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::WasiCtx;
 
 pub use self::cache::CACHE_VARIABLE;
-pub use self::component::{INTERFACE_VERSION, LoadError, Shape};
+pub use self::component::{INTERFACE_VERSION, Interface, LoadError, Shape};
+pub use self::concurrent::{Calls, ConcurrentInstance, Lost};
 pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
-pub use self::instance::{Directory, Environment, Instance, RunEnd, Sandbox, SetupError};
+pub use self::instance::{Directory, Instance, RunEnd, Sandbox, SetupError};
+pub use self::secrets::Environment;
 
-use self::bindings::{TaskComponent, TaskComponentPre};
+use self::bindings::TaskComponentPre;
+use self::bindings::concurrent::AsyncTaskComponentPre;
+use self::bindings::tigerflow::task::types as wit;
 use self::description::Description;
-use self::guest::Guest;
+use self::guest::{Attempt, Current, Guest, OWN_LANE};
 use self::stdio::Stdio;
 
 /// How often a guest that may be interrupted looks whether to yield. A timeout
@@ -66,7 +72,14 @@ pub struct Task {
     pub precompiled: bool,
     /// Why it is compiled anew each time, where it is.
     pub warning: Option<String>,
-    pre: TaskComponentPre<Guest>,
+    pre: Pre,
+}
+
+/// A component that was checked and linked, by the interface that it exports.
+#[derive(Clone)]
+enum Pre {
+    Task(TaskComponentPre<Guest>),
+    AsyncTask(AsyncTaskComponentPre<Guest>),
 }
 
 impl std::fmt::Debug for Task {
@@ -94,7 +107,11 @@ impl Task {
             return Err(LoadError::Unfit { path: path.into(), problem });
         }
         let interruptible = interruptible || precompiled;
-        let engine = engine(interruptible)?;
+        let asynchronous = match precompiled {
+            true => cache::is_asynchronous(&bytes),
+            false => component::is_asynchronous(&bytes),
+        };
+        let engine = engine(interruptible, asynchronous)?;
         let (component, digest, warning) = if precompiled {
             let (component, digest) = cache::load_precompiled(&engine, path, &bytes)?;
             (component, digest, None)
@@ -126,12 +143,48 @@ impl Task {
         Ok(task)
     }
 
+    /// Which interface it exports.
+    pub fn interface(&self) -> Interface {
+        match self.pre {
+            Pre::Task(_) => Interface::Task,
+            Pre::AsyncTask(_) => Interface::AsyncTask,
+        }
+    }
+
+    /// A store with a guest's data in it. `wasi` makes its sandbox.
+    fn store<E>(
+        &self,
+        memory_limit: usize,
+        own: Attempt,
+        environment: &Environment,
+        wasi: impl FnOnce(&Stdio) -> Result<WasiCtx, E>,
+    ) -> Result<Store<Guest>, E> {
+        let current = Current::default();
+        let stdio = Stdio::new(current.clone(), environment.clone());
+        let wasi = wasi(&stdio)?;
+        let name = self.description.name.clone();
+        let environment = environment.clone();
+        let guest = Guest::new(wasi, stdio, current, name, environment, memory_limit, own);
+        let engine = match &self.pre {
+            Pre::Task(pre) => pre.engine(),
+            Pre::AsyncTask(pre) => pre.engine(),
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.memory);
+        if self.interruptible {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_async_yield_and_update(1);
+        }
+        Ok(store)
+    }
+
     /// Asks the task what it is, in a sandbox where nothing is granted.
     fn describe(&self) -> Result<Description, String> {
         let (send, receive) = mpsc::channel();
-        let stdio = Stdio::new();
-        let wasi = WasiCtx::builder().stderr(stdio.stderr()).build();
-        let mut store = self.store(wasi, stdio, DESCRIBE_MEMORY, 0, Gauge::default());
+        let own = Attempt::new(0, Gauge::default());
+        let mut store = self.store(DESCRIBE_MEMORY, own, &Environment::default(), |stdio| {
+            Ok::<_, String>(WasiCtx::builder().stderr(stdio.stderr()).build())
+        })?;
         let pre = self.pre.clone();
         // On a thread of its own: a guest that never returns is left behind
         // there, and ends with the process, which says why it gives up.
@@ -139,15 +192,11 @@ impl Task {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
                 runtime.block_on(async {
-                    let call = async {
-                        let component: TaskComponent = pre.instantiate_async(&mut store).await?;
-                        component.tigerflow_task_task().call_describe(&mut store).await
-                    };
-                    match call.await {
+                    match pre.describe(&mut store).await {
                         Ok(raw) => Ok(raw),
                         Err(error) => {
                             let fault = fault::Fault::Trap(&error);
-                            Err(fault::describe(&fault, store.data()).message)
+                            Err(fault::describe(&fault, store.data_mut(), OWN_LANE).message)
                         }
                     }
                 })
@@ -158,6 +207,21 @@ impl Task {
             .recv_timeout(DESCRIBE_LIMIT)
             .map_err(|_| format!("`describe` did not return within {DESCRIBE_LIMIT:?}"))??;
         Description::check(raw)
+    }
+}
+
+impl Pre {
+    async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<wit::Description> {
+        match self {
+            Pre::Task(pre) => {
+                let component = pre.instantiate_async(&mut *store).await?;
+                component.tigerflow_task_task().call_describe(store).await
+            }
+            Pre::AsyncTask(pre) => {
+                let component = pre.instantiate_async(&mut *store).await?;
+                component.tigerflow_task_async_task().call_describe(store).await
+            }
+        }
     }
 }
 
@@ -178,10 +242,11 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
         return Err(LoadError::Unfit { path: to.into(), problem });
     }
     component::check_bytes(path, &bytes)?;
-    let engine = engine(true)?;
+    let asynchronous = component::is_asynchronous(&bytes);
+    let engine = engine(true, asynchronous)?;
     let component = cache::compile(&engine, path, &bytes)?;
     link(path, &component, &Shape::of(&engine, &component))?;
-    cache::write_precompiled(&component, &bytes, to)
+    cache::write_precompiled(&component, &bytes, asynchronous, to)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
@@ -197,15 +262,16 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn engine(interruptible: bool) -> Result<Engine, LoadError> {
+/// An engine for plain components or for `asynchronous` ones.
+fn engine(interruptible: bool, asynchronous: bool) -> Result<Engine, LoadError> {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(interruptible)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(2 * GUEST_STACK)
-        // Plain functions only: 5 to 15 % faster than with it.
-        .concurrency_support(false);
+        // Plain functions are 5 to 15 % faster without it.
+        .concurrency_support(asynchronous);
     let address_space = rustix::process::getrlimit(rustix::process::Resource::As).current;
     if address_space.is_some_and(|limit| limit < AMPLE_ADDRESS_SPACE) {
         config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
@@ -215,16 +281,17 @@ fn engine(interruptible: bool) -> Result<Engine, LoadError> {
 
 /// Checks a component against the interface, and joins it with what the host
 /// provides.
-fn link(
-    path: &Path,
-    component: &Component,
-    shape: &Shape,
-) -> Result<TaskComponentPre<Guest>, LoadError> {
-    shape.check(path)?;
+fn link(path: &Path, component: &Component, shape: &Shape) -> Result<Pre, LoadError> {
+    let interface = shape.check(path)?;
     let linker =
         linker(component.engine()).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-    linker.instantiate_pre(component).and_then(TaskComponentPre::new).map_err(|error| {
-        LoadError::Unfit { path: path.into(), problem: shape.explain(&format!("{error:#}")) }
+    let pre = linker.instantiate_pre(component).and_then(|pre| match interface {
+        Interface::Task => TaskComponentPre::new(pre).map(Pre::Task),
+        Interface::AsyncTask => AsyncTaskComponentPre::new(pre).map(Pre::AsyncTask),
+    });
+    pre.map_err(|error| LoadError::Unfit {
+        path: path.into(),
+        problem: shape.explain(&format!("{error:#}")),
     })
 }
 
@@ -232,6 +299,13 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     files::shadow(&mut linker)?;
+    if engine.get_concurrency_support() {
+        // All but the file system: WASI 0.2's, with its limits, is beside it.
+        wasmtime_wasi::p3::cli::add_to_linker(&mut linker)?;
+        wasmtime_wasi::p3::clocks::add_to_linker(&mut linker)?;
+        wasmtime_wasi::p3::random::add_to_linker(&mut linker)?;
+        wasmtime_wasi::p3::sockets::add_to_linker(&mut linker)?;
+    }
     bindings::tigerflow::task::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     bindings::tigerflow::task::report::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)

@@ -2,8 +2,11 @@
 //!
 //! Stdout is the host's stdout, a line at a time, so that lines of neighbours
 //! do not mix. Of stderr the end is kept for the `.err` file; with `-v` its
-//! lines go to the log as well.
+//! lines go to the log as well. Where several attempts share an instance, each
+//! has its own lines: the host knows for which one the guest is at work. What
+//! the guest's own library holds back in a buffer, it cannot know.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +18,9 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::guest::{Current, OWN_LANE};
+use super::secrets::Environment;
+
 /// How much of the end of stderr an `.err` file carries, in bytes.
 pub const STDERR_TAIL: usize = 16 << 10;
 
@@ -25,7 +31,7 @@ const LINE_LIMIT: usize = 8 << 10;
 const CHUNK: usize = 64 << 10;
 
 /// Where a stream's bytes go. In place, on the guest's own thread.
-trait Sink: Send + 'static {
+trait Sink: Default + Send + 'static {
     fn write(&mut self, bytes: &[u8]);
 }
 
@@ -99,33 +105,50 @@ impl Sink for Tail {
 /// A guest's stdio, as the host sees it.
 #[derive(Clone)]
 pub(super) struct Stdio {
-    stdout: Arc<Mutex<Lines>>,
-    stderr: Arc<Mutex<Tail>>,
+    stdout: Lanes<Lines>,
+    stderr: Lanes<Tail>,
+    current: Current,
+    environment: Environment,
 }
 
+/// A sink for each lane that something was written in.
+type Lanes<S> = Arc<Mutex<HashMap<u32, S>>>;
+
 impl Stdio {
-    pub(super) fn new() -> Self {
-        Stdio { stdout: Default::default(), stderr: Default::default() }
+    pub(super) fn new(current: Current, environment: Environment) -> Self {
+        let (stdout, stderr) = (Lanes::default(), Lanes::default());
+        Stdio { stdout, stderr, current, environment }
     }
 
     pub(super) fn stdout(&self) -> impl StdoutStream + 'static {
-        Stream(Arc::clone(&self.stdout))
+        self.stream(&self.stdout)
     }
 
     pub(super) fn stderr(&self) -> impl StdoutStream + 'static {
-        Stream(Arc::clone(&self.stderr))
+        self.stream(&self.stderr)
     }
 
-    /// Forgets what was written to stderr: an attempt begins.
-    pub(super) fn begin(&self) {
-        let mut tail = lock(&self.stderr);
-        tail.bytes.clear();
-        tail.cut = false;
+    fn stream<S>(&self, lanes: &Lanes<S>) -> Stream<S> {
+        Stream {
+            lanes: Arc::clone(lanes),
+            current: self.current.clone(),
+            environment: self.environment.clone(),
+        }
     }
 
-    /// The end of what was written to stderr since.
-    pub(super) fn stderr_tail(&self) -> String {
-        let tail = lock(&self.stderr);
+    /// Forgets what was written to stderr in a lane: an attempt begins.
+    pub(super) fn begin(&self, lane: u32) {
+        lock(&self.stderr).remove(&lane);
+        // An instance's only line is not ended by the next attempt.
+        if lane != OWN_LANE {
+            lock(&self.stdout).remove(&lane);
+        }
+    }
+
+    /// The end of what was written to stderr in a lane since.
+    pub(super) fn stderr_tail(&self, lane: u32) -> String {
+        let lanes = lock(&self.stderr);
+        let Some(tail) = lanes.get(&lane) else { return String::new() };
         let start = tail.bytes.len().saturating_sub(STDERR_TAIL);
         let text = String::from_utf8_lossy(&tail.bytes[start..]);
         if tail.cut || start > 0 { format!("…{text}") } else { text.into_owned() }
@@ -136,7 +159,29 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Stream<S>(Arc<Mutex<S>>);
+struct Stream<S> {
+    lanes: Lanes<S>,
+    current: Current,
+    environment: Environment,
+}
+
+impl<S: Sink> Stream<S> {
+    fn put(&self, bytes: &[u8]) {
+        // What a guest writes in one piece is masked as one.
+        let bytes = self.environment.mask_bytes(bytes);
+        lock(&self.lanes).entry(self.current.get()).or_default().write(&bytes);
+    }
+}
+
+impl<S> Clone for Stream<S> {
+    fn clone(&self) -> Self {
+        Stream {
+            lanes: Arc::clone(&self.lanes),
+            current: self.current.clone(),
+            environment: self.environment.clone(),
+        }
+    }
+}
 
 impl<S: Sink> IsTerminal for Stream<S> {
     fn is_terminal(&self) -> bool {
@@ -146,11 +191,11 @@ impl<S: Sink> IsTerminal for Stream<S> {
 
 impl<S: Sink> StdoutStream for Stream<S> {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Stream(Arc::clone(&self.0)))
+        Box::new(self.clone())
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Stream(Arc::clone(&self.0)))
+        Box::new(self.clone())
     }
 }
 
@@ -162,7 +207,7 @@ impl<S: Sink> Pollable for Stream<S> {
 #[async_trait]
 impl<S: Sink> OutputStream for Stream<S> {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        lock(&self.0).write(&bytes);
+        self.put(&bytes);
         Ok(())
     }
 
@@ -177,7 +222,7 @@ impl<S: Sink> OutputStream for Stream<S> {
 
 impl<S: Sink> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-        lock(&self.0).write(b);
+        self.put(b);
         Poll::Ready(Ok(b.len()))
     }
 
@@ -196,16 +241,17 @@ mod tests {
 
     #[test]
     fn a_flood_keeps_its_end_only() {
-        let stdio = Stdio::new();
-        let mut sink = stdio.stderr.lock().unwrap();
+        let stdio = Stdio::new(Current::default(), Environment::default());
+        let mut lanes = stdio.stderr.lock().unwrap();
+        let sink = lanes.entry(OWN_LANE).or_default();
         for i in 0..100_000 {
             sink.write(format!("line {i}\n").as_bytes());
         }
         assert!(sink.bytes.len() <= 2 * STDERR_TAIL);
-        drop(sink);
-        let tail = stdio.stderr_tail();
+        drop(lanes);
+        let tail = stdio.stderr_tail(OWN_LANE);
         assert!(tail.starts_with('…') && tail.ends_with("line 99999\n"));
-        stdio.begin();
-        assert_eq!(stdio.stderr_tail(), "");
+        stdio.begin(OWN_LANE);
+        assert_eq!(stdio.stderr_tail(OWN_LANE), "");
     }
 }

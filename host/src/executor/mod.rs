@@ -1,7 +1,11 @@
 //! Carries out what the scheduler decides: makes attempts, publishes what comes
 //! of them, and reports.
 
+mod attempt;
+mod concurrent;
+pub mod gate;
 pub mod local;
+mod slot;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -17,8 +21,13 @@ pub struct Job {
     pub id: FileId,
     /// Its name.
     pub name: OsString,
-    /// Attempts made before, in earlier runs.
+    /// Attempts made before, in this run and in earlier ones.
     pub attempts_before: u32,
+    /// How many of them were retries of this run.
+    pub retries: u32,
+    /// How many attempts of this run were cut off, at the most after the last
+    /// one that was not.
+    pub interruptions: u32,
     /// Whether it is a symbolic link, which the host opens for the guest.
     pub link: bool,
 }
@@ -31,7 +40,7 @@ pub enum Report {
     /// An instance was not set up. Its job, if it had one already, is handed
     /// back beside.
     SetupFailed(SetupError),
-    /// An attempt was made, and its outcome published.
+    /// An attempt was made, and its outcome published where it is final.
     Ended(Ended),
     /// A job was not worked on, and is still to do.
     HandedBack(FileId),

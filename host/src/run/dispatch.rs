@@ -1,5 +1,6 @@
 //! The dispatcher: one loop around the scheduler.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -8,17 +9,19 @@ use jiff::Timestamp;
 use super::display::{self, Bar};
 use super::signals::Signals;
 use super::{Exit, Plan, RunError};
-use crate::engine::SetupError;
+use crate::engine::{Interface, SetupError};
+use crate::executor::gate::Gate;
 use crate::executor::local::{LocalExecutor, Shared};
 use crate::executor::{Ended, Job, Report};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Cause, Failure, Outcome};
 use crate::schedule::{Action, Ending, Event, Mode, Scheduler};
+use crate::text::count;
 use crate::workspace::catalog::{FileId, State};
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
 use crate::workspace::journal::{Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten};
 use crate::workspace::names::shown;
-use crate::workspace::progress_file::{Counts, Progress};
+use crate::workspace::progress_file::{Counts, InFlight, Progress};
 use crate::workspace::watch::Watch;
 use crate::workspace::{Workspace, advice};
 
@@ -42,6 +45,10 @@ const THREAD_FILES: usize = 4;
 /// Files that the host has open for each instance: two for its staging place,
 /// two preopened, and one or two while it publishes.
 const INSTANCE_FILES: usize = 6;
+
+/// Files that each call in flight of an asynchronous task takes: one that the
+/// guest has open, and a connection.
+const CALL_FILES: usize = 3;
 
 /// Files that a guest may hold open at least, and at most.
 const LEAST_OPEN_FILES: usize = 16;
@@ -84,6 +91,8 @@ struct Dispatcher {
     journal: Journal,
     signals: Signals,
     before: Before,
+    /// Files that were begun in this run, and whose outcome is not settled.
+    tries: HashMap<FileId, Tries>,
     run: RunStarted,
     counts: Counts,
     bar: Bar,
@@ -99,10 +108,20 @@ struct Dispatcher {
     ending: Option<Ending>,
 }
 
+/// What this run has tried with a file so far.
+#[derive(Clone, Copy, Default)]
+struct Tries {
+    /// Attempts that failed.
+    retries: u32,
+    /// Attempts in a row that were cut off.
+    interruptions: u32,
+}
+
 impl Dispatcher {
     /// Opens the workspace and finds what there is to do.
     fn start(plan: Plan, signals: Signals) -> Result<(Self, Vec<FileId>), RunError> {
         let begun = Instant::now();
+        let gate = Gate::new(plan.rate, &plan.labels)?;
         let workspace = Workspace::open(&plan.output_dir, &plan.task_name)?;
         if let Some(dead) = &workspace.taken_over {
             tracing::warn!(
@@ -126,6 +145,7 @@ impl Dispatcher {
             settle: plan.settle,
             follow_links: plan.follow_links,
             retry_failed: plan.retry_failed,
+            retry_aborted: plan.retry_aborted,
         };
         let mut intake = Intake::new(rules).map_err(scan_error)?;
         let (before, ready) = intake.first().map_err(scan_error)?;
@@ -146,8 +166,10 @@ impl Dispatcher {
             input_dir: input_dir.display().to_string(),
             input_ext: plan.pairing.input.to_string(),
             output_ext: plan.pairing.output.to_string(),
-            done_before: before.done,
+            policies: plan.policies,
+            succeeded_before: before.succeeded,
             failed_before: before.failed,
+            timed_out_before: before.timed_out,
             aborted_before: before.aborted,
             to_do: before.to_do,
             not_taken: before.not_taken,
@@ -163,19 +185,22 @@ impl Dispatcher {
             canonical_input,
             follow_links: plan.follow_links,
             identity,
+            retry: plan.retry,
+            gate,
         };
         let now = Instant::now();
         let dispatcher = Dispatcher {
             begun,
             mode: plan.mode,
-            scheduler: Scheduler::new(plan.mode, plan.concurrency + AHEAD),
-            executor: LocalExecutor::new(shared, plan.concurrency),
+            scheduler: Scheduler::new(plan.mode, plan.concurrency + AHEAD, plan.max_failures),
+            executor: LocalExecutor::new(shared, plan.concurrency, plan.instances),
             intake,
             next_poll: now + watch.as_ref().map_or(plan.poll, Watch::poll),
             watch,
             journal,
             signals,
             before,
+            tries: HashMap::new(),
             run,
             counts: Counts::default(),
             bar: Bar::new(plan.bar, before.to_do),
@@ -221,17 +246,29 @@ impl Dispatcher {
             match action {
                 Action::HandOut(files) => {
                     for id in files {
+                        let tries = self.tries.get(&id).copied().unwrap_or_default();
                         let job = Job {
                             id,
                             name: self.intake.catalog.name(id).to_owned(),
-                            attempts_before: self.intake.attempts_before(id),
+                            attempts_before: self.intake.attempts_before(id) + tries.retries,
+                            retries: tries.retries,
+                            interruptions: tries.interruptions,
                             link: self.intake.is_link(id),
                         };
+                        self.intake.catalog.set_state(id, State::Running);
                         self.executor.hand_out(job);
                     }
                     self.ensure_slots(self.scheduler.held());
                 }
-                Action::Drain => self.executor.drain(),
+                Action::Drain => {
+                    if self.scheduler.ending() == Some(Ending::TooManyFailures) {
+                        let failed = count(self.counts.not_well(), "file");
+                        tracing::error!(
+                            "{failed} failed: that is enough (--max-failures), stopping"
+                        );
+                    }
+                    self.executor.drain();
+                }
                 Action::End(ending) => self.ending = Some(ending),
                 Action::Abandon(signal) => self.abandon(signal),
             }
@@ -249,6 +286,7 @@ impl Dispatcher {
                 self.record(ended);
             }
         }
+        self.interrupt_the_rest();
         let exit = Exit::Signal(signal);
         self.journal.push(&Record::RunEnded { time: Timestamp::now(), exit_code: exit.code() });
         // Nobody is left to tell of a failure.
@@ -256,6 +294,25 @@ impl Dispatcher {
         self.write_progress(Some(exit));
         self.executor.shared().workspace.release();
         std::process::exit(i32::from(exit.code()));
+    }
+
+    /// Books the attempts that the process leaves in their middle.
+    fn interrupt_the_rest(&mut self) {
+        let time = Timestamp::now();
+        for InFlight { file, since, .. } in self.executor.at_work().oldest {
+            self.counts.add(AttemptOutcome::Interrupted);
+            self.journal.push(&Record::Attempt(Attempt {
+                time,
+                file,
+                attempt: 1,
+                outcome: AttemptOutcome::Interrupted,
+                retry_after_seconds: None,
+                duration_ms: time.duration_since(since).as_secs_f64() * 1e3,
+                instance: 0,
+                exception_type: None,
+                message: Some("the run was told to leave at once".into()),
+            }));
+        }
     }
 
     fn ensure_slots(&mut self, files: usize) {
@@ -280,12 +337,11 @@ impl Dispatcher {
                     }
                     Event::SetupFailed
                 }
-                Report::HandedBack(id) => Event::HandedBack(id),
-                Report::Ended(ended) => {
-                    let id = ended.id;
-                    self.record(ended);
-                    Event::Ended(id)
+                Report::HandedBack(id) => {
+                    self.intake.catalog.set_state(id, State::Waiting);
+                    Event::HandedBack(id)
                 }
+                Report::Ended(ended) => self.record(ended),
                 Report::TeardownFailed(failure) => {
                     self.teardown_failed = true;
                     tell_failure("Task teardown failed", &failure);
@@ -301,41 +357,66 @@ impl Dispatcher {
         self.flush_journal();
     }
 
-    fn record(&mut self, ended: Ended) {
-        let (state, outcome, exception_type, message) = match &ended.outcome {
-            Outcome::Done => (State::Done, AttemptOutcome::Done, None, None),
-            Outcome::Failed(f) => (
-                State::Failed,
-                AttemptOutcome::Failed,
-                Some(f.exception_type.clone()),
-                Some(shorten(&f.message)),
-            ),
-            Outcome::Aborted(reason) => {
-                (State::Aborted, AttemptOutcome::Aborted, None, Some(shorten(reason)))
+    /// Books what came of an attempt, and tells what that means for the run.
+    fn record(&mut self, ended: Ended) -> Event {
+        let id = ended.id;
+        let settled = |failed| Event::Ended { file: id, failed };
+        let (state, outcome, event) = match &ended.outcome {
+            Outcome::Succeeded => (State::Succeeded, AttemptOutcome::Succeeded, settled(false)),
+            Outcome::Failed(failure) if failure.cause == Cause::Timeout => {
+                (State::TimedOut, AttemptOutcome::TimedOut, settled(true))
+            }
+            Outcome::Failed(_) => (State::Failed, AttemptOutcome::Failed, settled(true)),
+            Outcome::Aborted(_) => (State::Aborted, AttemptOutcome::Aborted, settled(false)),
+            Outcome::Retrying(_, after) => {
+                (State::Retrying, AttemptOutcome::Retrying, Event::Retry(id, *after))
+            }
+            Outcome::Interrupted(_) => {
+                (State::Interrupted, AttemptOutcome::Interrupted, Event::HandedBack(id))
             }
             Outcome::Vanished => {
                 // Should it come back, it is an input again.
-                self.intake.catalog.set_state(ended.id, State::New);
-                return;
+                self.intake.catalog.set_state(id, State::New);
+                self.tries.remove(&id);
+                return settled(false);
             }
         };
         match outcome {
-            AttemptOutcome::Done => self.counts.done += 1,
-            AttemptOutcome::Failed => self.counts.failed += 1,
-            AttemptOutcome::Aborted => self.counts.aborted += 1,
+            AttemptOutcome::Retrying => {
+                let tries = self.tries.entry(id).or_default();
+                *tries = Tries { retries: tries.retries + 1, interruptions: 0 };
+            }
+            AttemptOutcome::Interrupted => self.tries.entry(id).or_default().interruptions += 1,
+            _ => drop(self.tries.remove(&id)),
         }
-        self.intake.catalog.set_state(ended.id, state);
+        let (exception_type, message) = match &ended.outcome {
+            Outcome::Failed(f) | Outcome::Retrying(f, _) => {
+                (Some(f.exception_type.clone()), Some(shorten(&f.message)))
+            }
+            Outcome::Aborted(reason) | Outcome::Interrupted(reason) => {
+                (None, Some(shorten(reason)))
+            }
+            Outcome::Succeeded | Outcome::Vanished => (None, None),
+        };
+        let retry_after = match &ended.outcome {
+            Outcome::Retrying(_, after) => Some((after.as_secs_f64() * 1e3).round() / 1e3),
+            _ => None,
+        };
+        self.counts.add(outcome);
+        self.intake.catalog.set_state(id, state);
         self.journal.push(&Record::Attempt(Attempt {
             time: Timestamp::now(),
-            file: shown(self.intake.catalog.name(ended.id)),
+            file: shown(self.intake.catalog.name(id)),
             attempt: ended.attempt,
             outcome,
+            retry_after_seconds: retry_after,
             duration_ms: (ended.duration.as_secs_f64() * 1e6).round() / 1e3,
             instance: ended.slot,
             exception_type,
             message,
         }));
         self.news = true;
+        event
     }
 
     fn arrivals(&mut self) {
@@ -389,9 +470,8 @@ impl Dispatcher {
     fn renew(&mut self) {
         let now = Instant::now();
         if self.bar.is_shown() {
-            let in_flight = self.executor.in_flight();
-            let waiting = self.left().saturating_sub(in_flight.len());
-            self.bar.update(&self.counts, waiting, &in_flight);
+            let at_work = self.executor.at_work();
+            self.bar.update(&self.counts, self.left(), &at_work.oldest);
         }
         if self.next_progress <= now && (self.news || self.scheduler.held() > 0) {
             self.next_progress = now + PROGRESS_INTERVAL;
@@ -402,7 +482,8 @@ impl Dispatcher {
     fn write_progress(&mut self, exit: Option<Exit>) {
         self.news = false;
         let time = Timestamp::now();
-        let in_flight = self.executor.in_flight();
+        let at_work = self.executor.at_work();
+        let retrying = self.scheduler.retrying();
         let progress = Progress {
             run: self.run.clone(),
             time,
@@ -411,8 +492,10 @@ impl Dispatcher {
                 exit_code: exit.code(),
             }),
             counts: self.counts,
-            waiting: self.left().saturating_sub(in_flight.len()),
-            in_flight,
+            waiting: self.left().saturating_sub(at_work.running + retrying),
+            retrying,
+            running: at_work.running,
+            in_flight: at_work.oldest,
         };
         // It informs people only; the disk that is full is told of elsewhere.
         if let Err(error) = progress.write(&self.executor.shared().workspace.layout.progress()) {
@@ -422,7 +505,8 @@ impl Dispatcher {
 
     /// Inputs known whose outcome is not.
     fn left(&self) -> usize {
-        self.scheduler.waiting() + self.scheduler.held() + self.intake.unsettled()
+        let scheduler = &self.scheduler;
+        scheduler.waiting() + scheduler.retrying() + scheduler.held() + self.intake.unsettled()
     }
 
     fn next_wake(&self) -> Instant {
@@ -432,6 +516,7 @@ impl Dispatcher {
             self.watch.as_ref().map(|_| self.next_poll),
             self.intake.next_due(),
             self.scheduler.idle_deadline().map(|deadline| self.begun + deadline),
+            self.scheduler.next_retry().map(|due| self.begun + due),
             (self.news || busy).then_some(self.next_progress),
             (self.bar.is_shown() && busy).then(|| Instant::now() + display::REDRAW),
         ]
@@ -474,7 +559,9 @@ impl Dispatcher {
             Some(Ending::SetupFailed) => Exit::SetupFailed,
             Some(Ending::Signal(signal)) => Exit::Signal(signal),
             _ if self.host_failed => Exit::HostFailed,
-            _ if self.counts.failed + self.before.failed > 0 || self.teardown_failed => {
+            _ if self.counts.not_well() + self.before.failed + self.before.timed_out > 0
+                || self.teardown_failed =>
+            {
                 Exit::SomeFailed
             }
             _ => Exit::Done,
@@ -505,10 +592,19 @@ fn share_open_files(plan: &mut Plan) {
         Err(_) => limit.current,
     };
     let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let directories = plan.sandbox.directories.len();
-    let each = INSTANCE_FILES + directories + LEAST_OPEN_FILES;
+    let instance = INSTANCE_FILES + plan.sandbox.directories.len();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let ours = HOST_FILES + THREAD_FILES * cores.min(plan.concurrency);
+    // What each file in flight takes, and what there is beside.
+    let (each, ours) = match plan.task.interface() {
+        Interface::Task => {
+            let threads = cores.min(plan.concurrency);
+            (instance + LEAST_OPEN_FILES, HOST_FILES + THREAD_FILES * threads)
+        }
+        Interface::AsyncTask => {
+            let instances = plan.instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
+            (CALL_FILES, HOST_FILES + instances)
+        }
+    };
     let most = (files.saturating_sub(ours) / each).max(1);
     if plan.concurrency > most {
         tracing::warn!(
@@ -518,9 +614,13 @@ fn share_open_files(plan: &mut Plan) {
         );
         plan.concurrency = most;
     }
-    let share = files.saturating_sub(ours) / plan.concurrency;
+    let instances = match plan.task.interface() {
+        Interface::Task => plan.concurrency,
+        Interface::AsyncTask => plan.instances,
+    };
+    let share = files.saturating_sub(ours) / instances;
     plan.sandbox.open_files =
-        share.saturating_sub(INSTANCE_FILES + directories).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
+        share.saturating_sub(instance).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
 }
 
 async fn events(watch: Option<&Watch>) {

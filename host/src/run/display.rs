@@ -64,7 +64,8 @@ impl Bar {
     }
 
     /// Shows how far the run is.
-    pub fn update(&mut self, counts: &Counts, waiting: usize, in_flight: &[InFlight]) {
+    /// `left`: files whose outcome is not settled. `in_flight`: the oldest first.
+    pub fn update(&mut self, counts: &Counts, left: usize, in_flight: &[InFlight]) {
         let ended = counts.total();
         let bar = match self {
             Bar::None => return,
@@ -74,18 +75,18 @@ impl Bar {
                 if now >= *next {
                     *next = now + LINE_INTERVAL;
                     let rate = ended as f64 / (now - *begun).as_secs_f64();
-                    let all = ended + waiting + in_flight.len();
-                    let failed = counts.failed;
+                    let all = ended + left;
+                    let failed = counts.not_well();
                     tracing::info!("{ended} of {all} files, {failed} failed, {rate:.1} files/s");
                 }
                 return;
             }
         };
-        bar.set_length((ended + waiting + in_flight.len()).max(ended) as u64);
+        bar.set_length((ended + left) as u64);
         bar.set_position(ended as u64);
         let mut message = String::new();
-        if counts.failed > 0 {
-            message = format!(", {} failed", counts.failed);
+        if counts.not_well() > 0 {
+            message = format!(", {} failed", counts.not_well());
         }
         if let Some(oldest) = in_flight.first() {
             let file: String = oldest.file.chars().take(40).collect();
@@ -105,22 +106,24 @@ impl Bar {
     }
 }
 
-/// What a run finds: `200 files: 120 done before, 3 failed before, 77 to do`.
+/// What a run finds: `200 files: 120 succeeded before, 3 failed before, 77 to do`.
 pub fn found(before: &Before) -> String {
-    let total = before.done + before.failed + before.aborted + before.to_do;
-    let mut parts = vec![format!("{} done before", before.done)];
-    if before.failed > 0 {
+    let total = before.settled() + before.to_do;
+    let mut parts = vec![format!("{} succeeded before", before.succeeded)];
+    let not_well = before.failed + before.timed_out;
+    if not_well > 0 {
         let hint = " (--retry-failed runs them again)";
-        parts.push(format!("{} failed before{hint}", before.failed));
+        parts.push(format!("{not_well} failed before{hint}"));
     } else {
         parts.push("0 failed before".into());
     }
     if before.aborted > 0 {
-        parts.push(format!("{} aborted before", before.aborted));
+        let hint = " (--retry-aborted runs them again)";
+        parts.push(format!("{} aborted before{hint}", before.aborted));
     }
     let again = match before.retried {
         0 => String::new(),
-        n => format!(" ({n} of them failed before)"),
+        n => format!(" ({n} of them again)"),
     };
     let not_taken = match before.not_taken {
         0 => String::new(),
@@ -139,13 +142,15 @@ pub struct Rest {
     pub not_taken: usize,
 }
 
-/// What a run did: `75 done, 2 failed in 1.2s (64.2 files/s)`.
+/// What a run did: `75 succeeded, 2 failed in 1.2s (64.2 files/s)`.
 pub fn summary(before: &Before, counts: &Counts, rest: Rest, elapsed: Duration) -> String {
-    let mut parts = vec![format!("{} done", counts.done), format!("{} failed", counts.failed)];
-    if counts.aborted > 0 {
-        parts.push(format!("{} aborted", counts.aborted));
-    }
-    parts.push(format!("{} skipped", before.done + before.failed + before.aborted));
+    let mut parts =
+        vec![format!("{} succeeded", counts.succeeded), format!("{} failed", counts.failed)];
+    let more = [(counts.timed_out, "timed out"), (counts.aborted, "aborted")];
+    parts.extend(more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+    parts.push(format!("{} skipped", before.settled()));
+    let attempts = [(counts.retries, "retries"), (counts.interrupted, "interrupted")];
+    parts.extend(attempts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     if rest.left > 0 {
         parts.push(format!("{} still to do", rest.left));
     }

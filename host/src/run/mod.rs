@@ -47,6 +47,9 @@ pub enum RunError {
     /// The workspace could not be had.
     #[error(transparent)]
     Workspace(#[from] crate::workspace::Error),
+    /// A label could not be had.
+    #[error(transparent)]
+    Label(#[from] crate::executor::gate::LabelError),
     /// A directory could not be listed.
     #[error("failed to list `{}` or `{}`: {cause}", input.display(), output.display())]
     Scan {

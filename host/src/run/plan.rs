@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::{Sandbox, Task};
-use crate::schedule::Mode;
+use crate::executor::gate::{Label, Rate};
+use crate::schedule::{MaxFailures, Mode, RetryPolicy};
 use crate::workspace::DIRECTORY;
 use crate::workspace::names::Pairing;
 
@@ -26,6 +27,18 @@ pub struct Plan {
     pub task_name: String,
     /// Most files in flight.
     pub concurrency: usize,
+    /// Most instances of an asynchronous task.
+    pub instances: usize,
+    /// When an attempt that failed is made again.
+    pub retry: RetryPolicy,
+    /// How often attempts begin.
+    pub rate: Option<Rate>,
+    /// Limits that it shares with other runs on this machine.
+    pub labels: Vec<Label>,
+    /// When it gives up because too many files fail.
+    pub max_failures: Option<MaxFailures>,
+    /// All of these as options, for the journal.
+    pub policies: Vec<String>,
     /// When the run ends.
     pub mode: Mode,
     /// How long an input must be unchanged before it is taken.
@@ -34,6 +47,8 @@ pub struct Plan {
     pub poll: Duration,
     /// Whether files with an `.err` are run again.
     pub retry_failed: bool,
+    /// Whether files that the task declined are run again.
+    pub retry_aborted: bool,
     /// Whether links may lead out of the input directory.
     pub follow_links: bool,
     /// Whether to show a progress bar.

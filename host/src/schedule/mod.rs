@@ -3,8 +3,13 @@
 //! It knows no clock, no disk and no engine. Time comes in as a value with each
 //! event; what it decides goes out as [`Action`]s that the caller carries out.
 
-use std::collections::VecDeque;
+mod retry;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
+
+pub use self::retry::{LONGEST_RETRY_AFTER, RetryOn, RetryPolicy};
 
 use crate::workspace::catalog::FileId;
 
@@ -23,13 +28,44 @@ pub enum Mode {
     Serve,
 }
 
+/// When a run gives up because too many files fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxFailures {
+    /// When so many have failed.
+    Count(usize),
+    /// When so many of a hundred that ended have failed, once
+    /// [`LEAST_ENDED`](Self::LEAST_ENDED) have ended.
+    Percent(f64),
+}
+
+impl MaxFailures {
+    /// Of fewer files no percentage is taken.
+    pub const LEAST_ENDED: usize = 20;
+
+    fn is_reached(self, failed: usize, ended: usize) -> bool {
+        match self {
+            MaxFailures::Count(most) => failed >= most,
+            MaxFailures::Percent(most) => {
+                ended >= Self::LEAST_ENDED && failed as f64 * 100.0 >= most * ended as f64
+            }
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// These inputs may be taken, in this order.
     Found(Vec<FileId>),
-    /// An attempt ended, however it did.
-    Ended(FileId),
+    /// The outcome of a file is settled.
+    Ended {
+        /// The file.
+        file: FileId,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// An attempt failed, and another one is to be made after this time.
+    Retry(FileId, Duration),
     /// An attempt could not be made, and the file is still to do.
     HandedBack(FileId),
     /// An instance was set up.
@@ -64,6 +100,8 @@ pub enum Ending {
     Complete,
     /// `setup` fails.
     SetupFailed,
+    /// Too many files fail.
+    TooManyFailures,
     /// The host failed.
     HostFailed,
     /// A signal asked for it.
@@ -78,7 +116,16 @@ pub struct Scheduler {
     /// that it never waits for the next.
     window: usize,
     pending: VecDeque<FileId>,
+    /// Files that wait for their next attempt, the one that is due first on top;
+    /// among those that are due together, the one that came first.
+    delayed: BinaryHeap<Reverse<(Duration, u64, FileId)>>,
+    /// How many were ever delayed.
+    delays: u64,
     held: usize,
+    max_failures: Option<MaxFailures>,
+    /// Files whose outcome this run has settled, and how many of them failed.
+    settled: usize,
+    failed: usize,
     ending: Option<Ending>,
     ended: bool,
     /// Whether the user asked to stop.
@@ -91,13 +138,18 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A run that has found nothing yet.
-    pub fn new(mode: Mode, window: usize) -> Self {
+    pub fn new(mode: Mode, window: usize, max_failures: Option<MaxFailures>) -> Self {
         assert!(window > 0, "a run holds at least one file");
         Scheduler {
             mode,
             window,
             pending: VecDeque::new(),
+            delayed: BinaryHeap::new(),
+            delays: 0,
             held: 0,
+            max_failures,
+            settled: 0,
+            failed: 0,
             ending: None,
             ended: false,
             stop_asked: false,
@@ -107,14 +159,32 @@ impl Scheduler {
         }
     }
 
-    /// Inputs known and not handed out.
+    /// Inputs known and not handed out, other than for a retry.
     pub fn waiting(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Inputs that wait for the time of their next attempt.
+    pub fn retrying(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// When the next of those is due.
+    pub fn next_retry(&self) -> Option<Duration> {
+        match self.ending {
+            None => self.delayed.peek().map(|Reverse((due, ..))| *due),
+            Some(_) => None,
+        }
     }
 
     /// Whether the end has begun.
     pub fn is_winding_up(&self) -> bool {
         self.ending.is_some()
+    }
+
+    /// Why the end has begun, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// Files that the executor holds.
@@ -141,7 +211,21 @@ impl Scheduler {
         }
         match event {
             Event::Found(files) => self.pending.extend(files),
-            Event::Ended(_) => self.held -= 1,
+            Event::Ended { file: _, failed } => {
+                self.held -= 1;
+                self.settled += 1;
+                self.failed += usize::from(failed);
+                if failed
+                    && self.max_failures.is_some_and(|m| m.is_reached(self.failed, self.settled))
+                {
+                    self.wind_up(Ending::TooManyFailures, &mut actions);
+                }
+            }
+            Event::Retry(file, after) => {
+                self.held -= 1;
+                self.delays += 1;
+                self.delayed.push(Reverse((now.saturating_add(after), self.delays, file)));
+            }
             Event::HandedBack(file) => {
                 self.held -= 1;
                 self.pending.push_front(file);
@@ -168,6 +252,7 @@ impl Scheduler {
         if !self.is_idle() {
             self.busy_at = now;
         }
+        self.take_due(now);
         self.hand_out(&mut actions);
         let over = match self.mode {
             Mode::Once => true,
@@ -188,7 +273,19 @@ impl Scheduler {
     }
 
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.held == 0
+        self.pending.is_empty() && self.held == 0 && self.delayed.is_empty()
+    }
+
+    /// Files whose time has come go first: their wait was long enough.
+    fn take_due(&mut self, now: Duration) {
+        let due = |entry: &Reverse<(Duration, u64, FileId)>| entry.0.0 <= now;
+        let mut files = Vec::new();
+        while self.ending.is_none() && self.delayed.peek().is_some_and(due) {
+            files.extend(self.delayed.pop().map(|Reverse((.., file))| file));
+        }
+        for file in files.into_iter().rev() {
+            self.pending.push_front(file);
+        }
     }
 
     /// Begins the end. A graver reason overrules a lighter one that came first.
@@ -199,7 +296,9 @@ impl Scheduler {
                 actions.push(Action::Drain);
             }
             Some(Ending::Complete) => self.ending = Some(ending),
-            Some(Ending::Signal(_)) if ending == Ending::HostFailed => self.ending = Some(ending),
+            Some(Ending::Signal(_) | Ending::TooManyFailures) if ending == Ending::HostFailed => {
+                self.ending = Some(ending);
+            }
             Some(_) => {}
         }
     }

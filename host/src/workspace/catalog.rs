@@ -15,21 +15,68 @@ use hashbrown::HashTable;
 pub struct FileId(pub u32);
 
 /// What is known of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Seen, and not settled or looked at yet.
     New,
-    /// Handed to the scheduler: waiting or in flight.
-    Taken,
+    /// Taken: an attempt is to be made.
+    Waiting,
+    /// With the executor: an attempt is being made, or is next.
+    Running,
+    /// Its last attempt failed, and another one is to be made after some time.
+    Retrying,
+    /// Its last attempt was cut off by no fault of its own, and is to be made
+    /// again.
+    Interrupted,
     /// Its output stands.
-    Done,
+    Succeeded,
     /// Its `.err` stands.
     Failed,
+    /// Its `.err` stands and says that the time limit was over.
+    TimedOut,
     /// Its `.err` stands and says that the task declined it.
     Aborted,
     /// Not taken, for a reason that was logged: a link that leads out of the
     /// input directory, say. Looked at again when the directory changes.
     Skipped,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 10] = [
+        State::New,
+        State::Waiting,
+        State::Running,
+        State::Retrying,
+        State::Interrupted,
+        State::Succeeded,
+        State::Failed,
+        State::TimedOut,
+        State::Aborted,
+        State::Skipped,
+    ];
+
+    /// Whether an output or an `.err` stands.
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Succeeded | State::Failed | State::TimedOut | State::Aborted)
+    }
+
+    /// Whether an input in this state may be in that one next. Any other change
+    /// is a bug of the host.
+    pub fn can_become(self, next: State) -> bool {
+        use State::*;
+        match self {
+            // What stands in the output directory is found, not made.
+            New | Skipped => !matches!(next, Running | Retrying | Interrupted),
+            Waiting => matches!(next, Running),
+            // Back to waiting: it was not begun after all. New: it vanished.
+            Running => !matches!(next, Running | Skipped),
+            Retrying | Interrupted => matches!(next, Running),
+            // A later listing finds that an output has overtaken its `.err`; an
+            // input may be run again, once what was made of it is gone.
+            Succeeded | Failed | TimedOut | Aborted => next.is_final() || next == New,
+        }
+    }
 }
 
 /// The set of names, and the state of each.
@@ -111,7 +158,15 @@ impl Catalog {
 
     /// Records what is now known of this input.
     pub fn set_state(&mut self, id: FileId, state: State) {
-        self.states[id.0 as usize] = state;
+        let before = std::mem::replace(&mut self.states[id.0 as usize], state);
+        if !before.can_become(state) {
+            let name = super::names::shown(self.name(id));
+            tracing::error!(
+                "an internal fault of tigerflow-host, please report it: {name} went from \
+                 {before:?} to {state:?}"
+            );
+            debug_assert!(false, "{name} went from {before:?} to {state:?}");
+        }
     }
 
     /// The inputs in this state, in the order of their names.
@@ -142,6 +197,31 @@ mod tests {
     use std::collections::HashMap;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn states_lead_where_they_may() {
+        for state in State::ALL {
+            // Nothing runs that was not waiting, and nothing ends that did not run.
+            let may_run = [State::Waiting, State::Retrying, State::Interrupted];
+            assert_eq!(state.can_become(State::Running), may_run.contains(&state), "{state:?}");
+            for outcome in [State::Retrying, State::Interrupted] {
+                assert_eq!(state.can_become(outcome), state == State::Running, "{state:?}");
+            }
+            // From each there is a way to an end.
+            let (mut reached, mut grown) = (vec![state], true);
+            while grown {
+                grown = false;
+                for next in State::ALL {
+                    let new = !reached.contains(&next);
+                    if new && reached.iter().any(|s| s.can_become(next)) {
+                        reached.push(next);
+                        grown = true;
+                    }
+                }
+            }
+            assert!(reached.contains(&State::Succeeded), "{state:?}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -8,8 +8,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::catalog::State;
+
 /// The exception type of a file that the task declined.
 pub const ABORTED: &str = "Aborted";
+
+/// The exception type of a file that ran into the time limit.
+pub const TIMED_OUT: &str = "Timeout";
 
 /// A larger `.err` is none of ours, in bytes.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -55,8 +60,8 @@ pub struct TaskIdentity {
 /// What the next run needs to know of an `.err` that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The task declined the file, rather than fail on it.
-    pub aborted: bool,
+    /// The state that it left the file in.
+    pub state: State,
     /// How many attempts were made so far.
     pub attempts: u32,
 }
@@ -65,8 +70,15 @@ pub struct Verdict {
 /// program, counts as a failure after one attempt.
 pub fn read_verdict(path: &Path) -> Verdict {
     match read(path) {
-        Ok(error) => Verdict { aborted: error.exception_type == ABORTED, attempts: error.attempts },
-        Err(_) => Verdict { aborted: false, attempts: 1 },
+        Ok(error) => {
+            let state = match &*error.exception_type {
+                ABORTED => State::Aborted,
+                TIMED_OUT => State::TimedOut,
+                _ => State::Failed,
+            };
+            Verdict { state, attempts: error.attempts }
+        }
+        Err(_) => Verdict { state: State::Failed, attempts: 1 },
     }
 }
 

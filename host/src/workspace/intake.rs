@@ -54,15 +54,20 @@ pub struct Rules {
     pub follow_links: bool,
     /// Whether files with an `.err` are run again.
     pub retry_failed: bool,
+    /// Whether inputs that the task declined are run again.
+    pub retry_aborted: bool,
 }
 
 /// What stood when the run began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before {
     /// Inputs whose output stands.
-    pub done: usize,
+    pub succeeded: usize,
     /// Inputs whose `.err` stands, and that are not run again.
     pub failed: usize,
+    /// Inputs whose `.err` says that the time limit was over, and that are not
+    /// run again.
+    pub timed_out: usize,
     /// Inputs that the task had declined, and that are not run again.
     pub aborted: usize,
     /// Inputs to do, those that are not settled included.
@@ -71,6 +76,13 @@ pub struct Before {
     pub retried: usize,
     /// Names that end in the extension, and are not taken; the log says why.
     pub not_taken: usize,
+}
+
+impl Before {
+    /// Inputs that are not run again.
+    pub fn settled(&self) -> usize {
+        self.succeeded + self.failed + self.timed_out + self.aborted
+    }
 }
 
 /// The inputs, and what is known of each.
@@ -115,19 +127,12 @@ impl Intake {
     /// may be taken at once, by name.
     pub fn first(&mut self) -> io::Result<(Before, Vec<FileId>)> {
         let mut candidates = self.list()?;
-        let (done, mut failed, mut aborted, mut retried) = (self.list_outputs()?, 0, 0, 0);
-        let names: Vec<(FileId, State)> = [State::Failed, State::Aborted]
-            .into_iter()
-            .flat_map(|s| self.catalog.sorted_in(s).into_iter().map(move |id| (id, s)))
-            .collect();
-        for (id, state) in names {
-            match state {
-                State::Failed if self.rules.retry_failed => {
-                    self.catalog.set_state(id, State::New);
-                    retried += 1;
-                }
-                State::Failed => failed += 1,
-                _ => aborted += 1,
+        let succeeded = self.list_outputs()?;
+        let mut retried = 0;
+        for &id in &candidates {
+            if self.is_retried(id) {
+                self.catalog.set_state(id, State::New);
+                retried += 1;
             }
         }
         candidates.retain(|&id| self.catalog.state(id) == State::New);
@@ -135,8 +140,26 @@ impl Intake {
         let now = Instant::now();
         let ready = self.admit(candidates, now);
         let to_do = ready.len() + self.unsettled.len();
-        let not_taken = self.catalog.count(State::Skipped);
-        Ok((Before { done, failed, aborted, to_do, retried, not_taken }, ready))
+        let count = |state| self.catalog.count(state);
+        let before = Before {
+            succeeded,
+            failed: count(State::Failed),
+            timed_out: count(State::TimedOut),
+            aborted: count(State::Aborted),
+            to_do,
+            retried,
+            not_taken: count(State::Skipped),
+        };
+        Ok((before, ready))
+    }
+
+    /// Whether an input has an `.err`, and is to be run again all the same.
+    fn is_retried(&self, id: FileId) -> bool {
+        match self.catalog.state(id) {
+            State::Failed | State::TimedOut => self.rules.retry_failed,
+            State::Aborted => self.rules.retry_aborted,
+            _ => false,
+        }
     }
 
     /// Lists the input directory again if it changed. Returns what may be taken
@@ -178,7 +201,7 @@ impl Intake {
             if complete && kind.is_file() {
                 self.unsettled.remove(&id);
                 for id in candidate {
-                    self.catalog.set_state(id, State::Taken);
+                    self.catalog.set_state(id, State::Waiting);
                     ready.push(id);
                 }
             } else {
@@ -191,7 +214,7 @@ impl Intake {
     /// A name arrived again whose work was done: it is work again, if what was
     /// made of it was taken away.
     fn look_again(&mut self, id: FileId) {
-        if matches!(self.catalog.state(id), State::Done | State::Failed | State::Aborted)
+        if self.catalog.state(id).is_final()
             && !self.stands(id, Pairing::output_name)
             && !self.stands(id, Pairing::error_name)
         {
@@ -217,7 +240,7 @@ impl Intake {
         for (id, file) in due {
             match fs::metadata(self.path(id)).map(|meta| Look::new(&meta)) {
                 Ok(look) if look == file.look => {
-                    self.catalog.set_state(id, State::Taken);
+                    self.catalog.set_state(id, State::Waiting);
                     ready.push(id);
                 }
                 Ok(look) => self.wait_for(id, look, now),
@@ -358,9 +381,9 @@ impl Intake {
             } else if let Some(stem) = self.rules.pairing.stem_of_output(&name) {
                 let input = self.rules.pairing.input_name(stem);
                 if let Some(id) = self.catalog.find(&input)
-                    && self.catalog.state(id) != State::Done
+                    && self.catalog.state(id) != State::Succeeded
                 {
-                    self.catalog.set_state(id, State::Done);
+                    self.catalog.set_state(id, State::Succeeded);
                     done += 1;
                 }
             }
@@ -375,7 +398,7 @@ impl Intake {
     fn mark_error(&mut self, id: FileId) {
         let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
         let path = self.rules.output_dir.join(self.rules.pairing.error_name(stem));
-        if self.catalog.state(id) == State::Done {
+        if self.catalog.state(id) == State::Succeeded {
             // A run was killed between publishing the output and removing the
             // `.err` of an earlier attempt.
             if let Err(error) = fs::remove_file(&path) {
@@ -383,11 +406,11 @@ impl Intake {
             }
             return;
         }
-        let Verdict { aborted, attempts } = read_verdict(&path);
-        if self.rules.retry_failed {
+        let Verdict { state, attempts } = read_verdict(&path);
+        self.catalog.set_state(id, state);
+        if self.is_retried(id) {
             self.attempts.insert(id, attempts);
         }
-        self.catalog.set_state(id, if aborted { State::Aborted } else { State::Failed });
     }
 
     /// For inputs that were not there when the outputs were listed: looks for
@@ -398,12 +421,12 @@ impl Intake {
                 return true;
             }
             if self.stands(id, Pairing::output_name) {
-                self.catalog.set_state(id, State::Done);
+                self.catalog.set_state(id, State::Succeeded);
             }
             if self.stands(id, Pairing::error_name) {
                 self.mark_error(id);
             }
-            if self.catalog.state(id) == State::Failed && self.rules.retry_failed {
+            if self.is_retried(id) {
                 self.catalog.set_state(id, State::New);
             }
             self.catalog.state(id) == State::New
@@ -429,7 +452,7 @@ impl Intake {
             });
         }
         for &id in &candidates {
-            self.catalog.set_state(id, State::Taken);
+            self.catalog.set_state(id, State::Waiting);
         }
         candidates
     }

@@ -54,10 +54,16 @@ pub struct RunStarted {
     pub input_ext: String,
     /// The output extension.
     pub output_ext: String,
+    /// What it was told to do about failures and load, as options with values.
+    #[serde(default)]
+    pub policies: Vec<String>,
     /// Inputs whose output stood before.
-    pub done_before: usize,
+    pub succeeded_before: usize,
     /// Inputs whose `.err` stood before, and still stands.
     pub failed_before: usize,
+    /// Inputs whose `.err` said before that their time was over, and still does.
+    #[serde(default)]
+    pub timed_out_before: usize,
     /// Inputs that the task had declined before.
     pub aborted_before: usize,
     /// Inputs to do.
@@ -78,14 +84,17 @@ pub struct Attempt {
     pub attempt: u32,
     /// How it ended.
     pub outcome: AttemptOutcome,
+    /// For one that is to be made again: in how many seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_seconds: Option<f64>,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
     /// The instance that served it.
     pub instance: u32,
-    /// For a failure: its exception type.
+    /// For a failure, final or not: its exception type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exception_type: Option<String>,
-    /// For a failure: its message; for an aborted file: the reason.
+    /// For a failure: its message; for an aborted or interrupted one: the reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<String>,
 }
@@ -95,11 +104,17 @@ pub struct Attempt {
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptOutcome {
     /// The output was published.
-    Done,
+    Succeeded,
     /// The `.err` was published.
     Failed,
+    /// The `.err` was published: its time was over.
+    TimedOut,
     /// The task declined the file.
     Aborted,
+    /// It failed, and is to be made again.
+    Retrying,
+    /// It was cut off by no fault of its own, and is to be made again.
+    Interrupted,
 }
 
 /// The journal, open for appending.

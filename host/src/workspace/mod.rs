@@ -8,7 +8,7 @@
 //!     lock                     who is at work
 //!     journal.jsonl            every attempt
 //!     run.json                 how far the run is
-//!     staging/N/               what instance slot N is writing
+//!     staging/N/               what an instance is writing
 //! ```
 //!
 //! A guest writes in its staging place only. What it leaves there appears in the
@@ -171,9 +171,10 @@ impl Workspace {
         Journal::open(&path).map_err(Error::io("open", &path))
     }
 
-    /// A staging place for an instance slot. It is removed when dropped.
-    pub fn staging(&self, slot: usize) -> Result<Staging, Error> {
-        let path = self.layout.staging().join(slot.to_string());
+    /// A staging place for an instance, of a name that no other has. It is
+    /// removed when dropped.
+    pub fn staging(&self, name: &str) -> Result<Staging, Error> {
+        let path = self.layout.staging().join(name);
         Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
     }
 

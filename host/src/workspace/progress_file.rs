@@ -8,7 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::journal::RunStarted;
+use super::journal::{AttemptOutcome, RunStarted};
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,13 @@ pub struct Progress {
     pub counts: Counts,
     /// Inputs known and not begun.
     pub waiting: usize,
-    /// Attempts at work, oldest first.
+    /// Inputs that wait for their next attempt.
+    #[serde(default)]
+    pub retrying: usize,
+    /// How many attempts are at work.
+    #[serde(default)]
+    pub running: usize,
+    /// The attempts at work, oldest first, and not more than a hundred.
     pub in_flight: Vec<InFlight>,
 }
 
@@ -36,21 +42,47 @@ pub struct Ended {
     pub exit_code: u8,
 }
 
-/// Attempts that ended in this run, by how.
+/// Files whose outcome this run has settled, and attempts that settled none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Outputs published.
-    pub done: usize,
+    pub succeeded: usize,
     /// `.err` files published.
     pub failed: usize,
+    /// `.err` files published because the time was over.
+    #[serde(default)]
+    pub timed_out: usize,
     /// Files that the task declined.
     pub aborted: usize,
+    /// Attempts that failed and were, or are to be, made again.
+    #[serde(default)]
+    pub retries: usize,
+    /// Attempts that were cut off by no fault of their own.
+    #[serde(default)]
+    pub interrupted: usize,
 }
 
 impl Counts {
-    /// All attempts that ended.
+    /// All files whose outcome is settled.
     pub fn total(&self) -> usize {
-        self.done + self.failed + self.aborted
+        self.succeeded + self.not_well() + self.aborted
+    }
+
+    /// The files that failed, in whatever way.
+    pub fn not_well(&self) -> usize {
+        self.failed + self.timed_out
+    }
+
+    /// Counts an attempt.
+    pub fn add(&mut self, outcome: AttemptOutcome) {
+        *match outcome {
+            AttemptOutcome::Succeeded => &mut self.succeeded,
+            AttemptOutcome::Failed => &mut self.failed,
+            AttemptOutcome::TimedOut => &mut self.timed_out,
+            AttemptOutcome::Aborted => &mut self.aborted,
+            AttemptOutcome::Retrying => &mut self.retries,
+            AttemptOutcome::Interrupted => &mut self.interrupted,
+        } += 1;
     }
 }
 

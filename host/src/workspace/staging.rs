@@ -2,9 +2,10 @@
 //! output.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +15,19 @@ use rustix::io::Errno;
 use super::OutputDir;
 use crate::text::size;
 
-/// The staging place of one instance slot.
+/// The staging place of an instance, or of one of the lanes in it.
 ///
-/// The guest sees `guest/` as `/output`. Beside it the host writes its own
-/// files (an `.err`), where no guest reaches.
-#[derive(Debug)]
+/// The guest sees `guest/` as `/output`; a lane is a directory in that. Beside
+/// it the host writes its own files (an `.err`), where no guest reaches.
+#[derive(Clone, Debug)]
 pub struct Staging {
+    root: Arc<Root>,
+    /// The lane's name, where several attempts share an instance.
+    lane: Option<String>,
+}
+
+#[derive(Debug)]
+struct Root {
     path: PathBuf,
     guest: OwnedFd,
     own: OwnedFd,
@@ -32,6 +40,9 @@ pub enum PublishError {
     /// The guest left something that is no output. It is the guest's fault.
     #[error("the task left a {0} at its output path, where a file belongs")]
     NotAFile(&'static str),
+    /// The guest put something else in place of its lane.
+    #[error("the task replaced the directory of its output path, which is not its own")]
+    NoLane,
     /// The guest left a file that is larger than it may be: one with holes, as
     /// what it writes is counted before.
     #[error("its output has {}, more than {} (raise --output-limit to let it)", size(*.0), size(*.1))]
@@ -60,19 +71,67 @@ impl Staging {
         std::fs::create_dir(&guest_path)?;
         let own = super::open_dir(&path)?;
         let guest = super::open_dir(&guest_path)?;
-        Ok(Staging { path, guest, own, output })
+        Ok(Staging { root: Arc::new(Root { path, guest, own, output }), lane: None })
     }
 
     /// The directory to preopen as the guest's `/output`.
     pub fn guest_path(&self) -> PathBuf {
-        self.path.join("guest")
+        self.root.path.join("guest")
+    }
+
+    /// A place within this one for one of several attempts at once.
+    pub fn lane(&self, number: u32) -> io::Result<Staging> {
+        let lane = number.to_string();
+        match rustix::fs::mkdirat(&self.root.guest, &lane, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Staging { root: Arc::clone(&self.root), lane: Some(lane) })
+    }
+
+    /// Where the guest is to write the file of this name: its path within
+    /// `/output`.
+    pub fn guest_name(&self, name: &str) -> String {
+        match &self.lane {
+            Some(lane) => format!("{lane}/{name}"),
+            None => name.into(),
+        }
+    }
+
+    /// The directory that the guest writes in. A lane is opened anew each time:
+    /// the guest might have put a link in its place.
+    fn guest(&self) -> rustix::io::Result<Place<'_>> {
+        let Some(lane) = &self.lane else { return Ok(Place::Whole(self.root.guest.as_fd())) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.root.guest, lane, flags, Mode::empty()).map(Place::Lane)
+    }
+
+    /// A name in the host's own part that no other lane uses.
+    fn own_name(&self, what: &str) -> String {
+        match &self.lane {
+            Some(lane) => format!("{what}-{lane}"),
+            None => what.into(),
+        }
     }
 
     /// Makes what the guest left under the name `staged` the output `name`. An
     /// empty placeholder, where it left nothing. `limit`: its most bytes.
-    pub fn publish(&self, staged: &str, name: &OsStr, limit: u64) -> Result<(), PublishError> {
+    /// `copy`: as a copy, because the guest might write to what it left.
+    pub fn publish(
+        &self,
+        staged: &str,
+        name: &OsStr,
+        limit: u64,
+        copy: bool,
+    ) -> Result<(), PublishError> {
         let failed = |error: Errno| self.failed(name, error);
-        match rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW) {
+        let output = &self.root.output.handle;
+        let guest = match self.guest() {
+            Ok(guest) => guest,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(PublishError::NoLane),
+            Err(error) => return Err(failed(error)),
+        };
+        match rustix::fs::statat(guest.as_fd(), staged, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 // Another name, in a granted directory, would lead to it still.
                 FileType::RegularFile if stat.st_nlink != 1 => {
@@ -81,9 +140,11 @@ impl Staging {
                 FileType::RegularFile if stat.st_size as u64 > limit => {
                     Err(PublishError::TooLarge(stat.st_size as u64, limit))
                 }
+                FileType::RegularFile if copy => {
+                    self.copy(guest.as_fd(), staged, name).map_err(|cause| self.failed(name, cause))
+                }
                 FileType::RegularFile => {
-                    rustix::fs::renameat(&self.guest, staged, &self.output.handle, name)
-                        .map_err(failed)
+                    rustix::fs::renameat(guest.as_fd(), staged, output, name).map_err(failed)
                 }
                 FileType::Directory => Err(PublishError::NotAFile("directory")),
                 FileType::Symlink => Err(PublishError::NotAFile("symbolic link")),
@@ -93,14 +154,17 @@ impl Staging {
                 // An empty file is complete the moment that it exists.
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::EXCL | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o666);
-                match rustix::fs::openat(&self.output.handle, name, flags, mode) {
+                match rustix::fs::openat(output, name, flags, mode) {
                     Ok(_) => Ok(()),
                     // Something came there meanwhile: it is replaced as a whole.
-                    Err(Errno::EXIST) => rustix::fs::openat(&self.own, "empty", flags, mode)
-                        .and_then(|_| {
-                            rustix::fs::renameat(&self.own, "empty", &self.output.handle, name)
-                        })
-                        .map_err(failed),
+                    Err(Errno::EXIST) => {
+                        let empty = self.own_name("empty");
+                        rustix::fs::openat(&self.root.own, &empty, flags, mode)
+                            .and_then(|_| {
+                                rustix::fs::renameat(&self.root.own, &empty, output, name)
+                            })
+                            .map_err(failed)
+                    }
                     Err(error) => Err(failed(error)),
                 }
             }
@@ -108,28 +172,57 @@ impl Staging {
         }
     }
 
+    fn copy(&self, guest: BorrowedFd<'_>, staged: &str, name: &OsStr) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut from = File::from(rustix::fs::openat(guest, staged, flags, Mode::empty())?);
+        let copy = self.own_name("copy");
+        let mut to = File::create(self.root.path.join(&copy))?;
+        io::copy(&mut from, &mut to)?;
+        rustix::fs::renameat(&self.root.own, &copy, &self.root.output.handle, name)?;
+        Ok(())
+    }
+
     /// Publishes the content of an `.err` file.
     pub fn publish_error(&self, name: &OsStr, content: &[u8]) -> Result<(), PublishError> {
-        let temporary = self.path.join("error");
-        std::fs::write(&temporary, content)
-            .and_then(|()| Ok(rustix::fs::renameat(&self.own, "error", &self.output.handle, name)?))
+        let error = self.own_name("error");
+        std::fs::write(self.root.path.join(&error), content)
+            .and_then(|()| {
+                let output = &self.root.output.handle;
+                Ok(rustix::fs::renameat(&self.root.own, &error, output, name)?)
+            })
             .map_err(|cause| self.failed(name, cause))
     }
 
     /// Removes an `.err` that its output has overtaken.
     pub fn remove_error(&self, name: &OsStr) -> Result<(), PublishError> {
-        match rustix::fs::unlinkat(&self.output.handle, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.root.output.handle, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed(name, error)),
         }
     }
 
     /// Removes whatever else the guest left, so that the next attempt finds
-    /// nothing. Three system calls where there is nothing.
+    /// nothing. Three system calls where there is nothing, and two more for a
+    /// lane.
     pub fn clear(&self) -> io::Result<()> {
-        rustix::fs::seek(&self.guest, SeekFrom::Start(0))?;
+        let guest = match self.guest() {
+            Ok(guest) => guest,
+            // It is no directory any more: what it is goes, and it comes again.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                let lane = self.lane.as_deref().unwrap_or_default();
+                match rustix::fs::unlinkat(&self.root.guest, lane, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                let mode = Mode::from_raw_mode(0o777);
+                return Ok(rustix::fs::mkdirat(&self.root.guest, lane, mode)?);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let guest = guest.as_fd();
+        rustix::fs::seek(guest, SeekFrom::Start(0))?;
         let mut buffer = [MaybeUninit::uninit(); 2048];
-        let mut entries = RawDir::new(&self.guest, &mut buffer);
+        let mut entries = RawDir::new(guest, &mut buffer);
         let mut left = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -139,11 +232,13 @@ impl Staging {
             }
         }
         for name in left {
-            match rustix::fs::unlinkat(&self.guest, &name, AtFlags::empty()) {
+            match rustix::fs::unlinkat(guest, &name, AtFlags::empty()) {
                 Err(Errno::ISDIR | Errno::PERM) => {
                     use std::os::unix::ffi::OsStrExt;
                     let name = OsStr::from_bytes(name.to_bytes());
-                    super::remove_tree(&self.guest_path().join(name))?;
+                    let own = self.guest_path();
+                    let within = self.lane.as_ref().map_or(own.clone(), |lane| own.join(lane));
+                    super::remove_tree(&within.join(name))?;
                 }
                 other => other?,
             }
@@ -153,31 +248,47 @@ impl Staging {
 
     /// Which file lies at the output path, if one does: its device and inode.
     pub fn identity(&self, staged: &str) -> Option<(u64, u64)> {
-        let stat = rustix::fs::statat(&self.guest, staged, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let guest = self.guest().ok()?;
+        let stat = rustix::fs::statat(guest.as_fd(), staged, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))
     }
 
     /// Bytes that are free on the output's file system.
     pub fn room(&self) -> io::Result<u64> {
-        let stat = rustix::fs::fstatvfs(&self.output.handle)?;
+        let stat = rustix::fs::fstatvfs(&self.root.output.handle)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// The output directory.
     pub fn output_dir(&self) -> &Path {
-        &self.output.path
+        &self.root.output.path
     }
 
     fn failed(&self, name: &OsStr, cause: impl Into<io::Error>) -> PublishError {
         PublishError::Io {
-            directory: self.output.path.clone(),
+            directory: self.root.output.path.clone(),
             name: super::names::shown(name),
             cause: cause.into(),
         }
     }
 }
 
-impl Drop for Staging {
+/// A directory that a guest writes in.
+enum Place<'a> {
+    Whole(BorrowedFd<'a>),
+    Lane(OwnedFd),
+}
+
+impl AsFd for Place<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Place::Whole(fd) => fd.as_fd(),
+            Place::Lane(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Drop for Root {
     fn drop(&mut self) {
         // What stays is removed when the next run begins.
         let _ = super::remove_tree(&self.path);
