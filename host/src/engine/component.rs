@@ -128,7 +128,6 @@ pub(super) fn is_asynchronous(bytes: &[u8]) -> bool {
             Payload::ModuleSection { unchecked_range, .. }
             | Payload::ComponentSection { unchecked_range, .. } => {
                 let Some(after) = rest.get(unchecked_range.len()..) else { return false };
-                parser.skip_section();
                 rest = after;
             }
             Payload::End(_) => return false,
