@@ -125,7 +125,7 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
     }
     let before = outcomes(&bench).len();
     assert!(before > 0 && before < FILES, "{before} outputs after {KILLS} kills prove little");
-    finish(&mut slow(&bench, 0, &[])).expect(0).says(&format!("{before} done before"));
+    finish(&mut slow(&bench, 0, &[])).expect(0).says(&format!("{before} succeeded before"));
     assert!(outcomes(&bench) == expected, "outputs as those of an undisturbed run");
     assert_tidy(&bench, "slow");
 
@@ -136,7 +136,7 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
         // A kill may have cut a line off.
         let Ok(record) = serde_json::from_slice::<Value>(line) else { continue };
         if record["event"] == "attempt" {
-            assert_eq!(record["outcome"], "done", "{record}");
+            assert_eq!(record["outcome"], "succeeded", "{record}");
             *done.entry(record["file"].as_str().expect("a name").into()).or_default() += 1;
         }
     }
@@ -212,7 +212,7 @@ fn an_outdated_err_beside_its_output_goes() {
     bench.add("a.txt", "one").add("b.txt", "two");
     fs::write(bench.output().join("a.out"), "ONE").expect("an output");
     fs::write(bench.output().join("a.err"), "{}").expect("an .err");
-    bench.run(&guest("upper"), &[]).expect(0).says("1 done before, 0 failed before, 1 to do");
+    bench.run(&guest("upper"), &[]).expect(0).says("1 succeeded before, 0 failed before, 1 to do");
     assert_eq!(bench.names(), ["a.out", "b.out"]);
 }
 
@@ -231,7 +231,7 @@ fn a_journal_that_was_cut_off_misleads_nobody() {
     let status = |code| finish(host().arg("status").arg(bench.output())).expect(code);
     assert!(status(0).stdout.contains("1 done"));
     bench.add("b.txt", "two");
-    bench.run(&guest("slow"), &[]).expect(0).says("1 done before, 0 failed before, 1 to do");
+    bench.run(&guest("slow"), &[]).expect(0).says("1 succeeded before, 0 failed before, 1 to do");
     assert_eq!(bench.out("b.out"), "TWO");
     let journal = fs::read(&path).expect("a journal");
     let lines: Vec<Value> = journal

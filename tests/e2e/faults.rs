@@ -114,7 +114,7 @@ fn a_thousand_good_files_and_one_of_each_bad_kind() {
     let (setups, teardowns) = (lines(&done, "setup"), lines(&done, "teardown"));
     assert_eq!(setups, teardowns + deaths, "{}", done.stderr);
     assert!(setups <= 4 + deaths, "{setups} instances for {deaths} faults");
-    done.says(&format!("1002 done, {} failed, 1 aborted", BAD.len()));
+    done.says(&format!("1002 succeeded, {} failed, 1 aborted", BAD.len()));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_reader_of_stdout_that_left_is_no_fault() {
     bench.add("a.txt", "lines 20000").add("b.txt", "good b");
     let mut child = bench.serve(&guest("misbehave"), &["--once"]).spawn().expect("it starts");
     drop(child.stdout.take());
-    wait(child).expect(0).says("2 done, 0 failed");
+    wait(child).expect(0).says("2 succeeded, 0 failed");
     assert_eq!(bench.names(), ["a.out", "b.out"]);
 }
 

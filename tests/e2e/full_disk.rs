@@ -123,7 +123,7 @@ fn fill_and_go_on(component: &str, options: &str, more: &[&str]) {
     fs::remove_file(filler).expect("space can be freed");
     let before = names(&output).len();
     let done = run(&bench, component, &output, more).expect(0);
-    done.says(&format!("{before} done before, 0 failed before"));
+    done.says(&format!("{before} succeeded before, 0 failed before"));
     assert_eq!(names(&output).len(), INPUTS);
     for name in names(&output) {
         let content = fs::read(output.join(&name)).expect("an output");
@@ -219,7 +219,7 @@ fn a_journal_that_does_not_fit_stops_the_run_too() {
     assert!(before < FILES, "the journal fits");
     fs::remove_file(filler).expect("space can be freed");
     let done = run(&bench, "slow", &output, &["--concurrency-limit", "2"]).expect(0);
-    done.says(&format!("{before} done before, 0 failed before"));
+    done.says(&format!("{before} succeeded before, 0 failed before"));
     assert_eq!(names(&output).len(), FILES);
 }
 

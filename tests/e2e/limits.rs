@@ -91,7 +91,7 @@ fn a_timeout_stops_what_computes_and_what_sleeps() {
         assert!((0.5..20.0).contains(&seconds), "{seconds}");
     }
     assert_eq!(bench.out("c.out"), "C 0");
-    done.says("1 done, 2 failed");
+    done.says("1 succeeded, 2 failed");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn hoarders_among_others(wrap: impl FnOnce(Command) -> Command) {
     }
     bench.add("100-hoard.txt", "hoard 100000").add("200-hoard.txt", "hoard 100000");
     let command = bench.serve(&guest("misbehave"), &["--once", "--concurrency-limit", "4"]);
-    finish(&mut wrap(command)).expect(3).says("300 done, 2 failed");
+    finish(&mut wrap(command)).expect(3).says("300 succeeded, 2 failed");
     for name in ["100-hoard.err", "200-hoard.err"] {
         let (exception_type, message) = verdict(&bench, name);
         let words = format!("{exception_type}: {message}");

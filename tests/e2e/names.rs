@@ -98,7 +98,7 @@ fn a_name_keeps_its_bytes_whatever_they_are() {
     // A second run knows all of them.
     let all = stems.len();
     let again = bench.run(&guest("upper"), &[]).expect(0);
-    again.says(&format!("{all} files: {all} done before, 0 failed before, 0 to do"));
+    again.says(&format!("{all} files: {all} succeeded before, 0 failed before, 0 to do"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn failures_keep_the_bytes_of_their_names_too() {
     let file = error["file"].as_str().expect("a name");
     assert!(file.ends_with("/in/bad\n\u{fffd}.txt"), "{file:?}");
     // And they are known by the next run, which runs them again when asked.
-    bench.run(&guest("slow"), &[]).expect(3).says("1 file: 0 done before, 1 failed before");
+    bench.run(&guest("slow"), &[]).expect(3).says("1 file: 0 succeeded before, 1 failed before");
     bench.add(with(".txt"), "good");
     bench.run(&guest("slow"), &["--retry-failed"]).expect(0);
     assert_eq!(names(&bench.output()), [with(".out")]);
@@ -166,7 +166,7 @@ fn of_two_inputs_of_one_stem_the_extension_decides() {
     // The other one has the same output: that is there, and stays.
     let (input, output) = (bench.input(), bench.output());
     let more = ["--task-name", "other"];
-    run("upper", (&input, ".md"), (&output, ".out"), &more).expect(0).says("1 done before");
+    run("upper", (&input, ".md"), (&output, ".out"), &more).expect(0).says("1 succeeded before");
     assert_eq!(bench.out("a.out"), "TEXT");
 }
 
@@ -286,7 +286,7 @@ fn links_out_of_the_input_directory_need_a_word_and_open_nothing_else() {
 
     // With it, the guest reads the linked file; not what lies beside it, and
     // not the link of another attempt.
-    bench.run(&guest("peek"), &["--follow-links"]).expect(0).says("1 done before");
+    bench.run(&guest("peek"), &["--follow-links"]).expect(0).says("1 succeeded before");
     assert_eq!(bench.names(), ["chain.out", "list.out", "other.out", "plain.out", "relative.out"]);
     for name in ["list", "relative", "chain"] {
         assert_eq!(bench.out(format!("{name}.out")), nothing(name));
@@ -363,7 +363,7 @@ fn input_and_output_directory_may_be_the_same() {
     bench.add("a.txt", "one").add("b.txt", "two");
     run("upper", (&dir, ".txt"), (&dir, ".out"), &[]).expect(0).says("2 files:");
     assert_eq!(names(&dir), ["a.out", "a.txt", "b.out", "b.txt"]);
-    run("upper", (&dir, ".txt"), (&dir, ".out"), &[]).expect(0).says("2 done before");
+    run("upper", (&dir, ".txt"), (&dir, ".out"), &[]).expect(0).says("2 succeeded before");
     // The next task of a chain takes the outputs of the one before.
     let more = ["--task-name", "second"];
     run("upper", (&dir, ".out"), (&dir, ".fin"), &more).expect(0).says("2 files:");
@@ -410,7 +410,7 @@ fn input_and_output_directory_may_be_nested() {
     assert_eq!(names(&inner), ["a.out"]);
     // Outputs there end in the input's extension, and still are no inputs.
     run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[]).expect(0).says("1 file:");
-    run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[]).expect(0).says("1 done before");
+    run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[]).expect(0).says("1 succeeded before");
     assert_eq!(names(&inner), ["a.out", "a.txt"]);
 
     let within = bench.output().join("within");

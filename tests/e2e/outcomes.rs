@@ -33,7 +33,7 @@ fn where_nothing_is_written_a_placeholder_stands() {
     bench.run(&guest("misbehave"), &[]).expect(0);
     assert_eq!(bench.names(), ["a.out"]);
     assert_eq!(bench.out("a.out"), "");
-    let done = bench.run(&guest("misbehave"), &[]).expect(0).says("1 file: 1 done before");
+    let done = bench.run(&guest("misbehave"), &[]).expect(0).says("1 file: 1 succeeded before");
     assert_eq!(begun(&done), 0);
 }
 
@@ -98,21 +98,21 @@ fn an_err_says_all_that_there_is_to_say() {
 fn a_failed_file_is_run_again_only_when_asked() {
     let bench = Bench::new();
     bench.add("a.txt", "fail 1").add("b.txt", "good b").add("c.txt", "aborted no");
-    bench.run(&guest("misbehave"), &[]).expect(3).says("3 files: 0 done before").says("3 to do");
+    bench.run(&guest("misbehave"), &[]).expect(3).says("3 files: 0 succeeded before").says("3 to do");
     // Nothing to do, and still one failed.
     let done = bench.run(&guest("misbehave"), &[]).expect(3);
-    let done = done.says("1 done before, 1 failed before (--retry-failed").says("1 aborted before");
+    let done = done.says("1 succeeded before, 1 failed before (--retry-failed").says("1 aborted before");
     assert_eq!((begun(&done), lines(&done, "setup")), (0, 0));
 
     for attempts in 2..=3 {
         let done = bench.run(&guest("misbehave"), &["--retry-failed"]).expect(3);
-        let done = done.says("1 to do (1 of them failed before)");
+        let done = done.says("1 to do (1 of them again)");
         assert_eq!(begun(&done), 1, "{}", done.stderr);
         assert_eq!(bench.err("a.err")["attempts"], attempts);
     }
 
     bench.add("a.txt", "good now");
-    bench.run(&guest("misbehave"), &["--retry-failed"]).expect(0).says("1 done, 0 failed");
+    bench.run(&guest("misbehave"), &["--retry-failed"]).expect(0).says("1 succeeded, 0 failed");
     // The `.err` goes when the output comes.
     assert_eq!(bench.names(), ["a.out", "b.out", "c.err"]);
     assert_eq!(bench.out("a.out"), "NOW 0");
@@ -141,7 +141,7 @@ fn an_aborted_file_is_no_failure() {
     let bench = Bench::new();
     bench.add("a.txt", "aborted nothing in it").add("b.txt", "good b");
     let done = bench.run(&guest("misbehave"), &[]).expect(0);
-    done.says("Aborted processing: a.txt (nothing in it)").says("1 done, 0 failed, 1 aborted");
+    done.says("Aborted processing: a.txt (nothing in it)").says("1 succeeded, 0 failed, 1 aborted");
     assert_eq!(bench.names(), ["a.err", "b.out"]);
     let done = bench.run(&guest("misbehave"), &["--retry-failed"]).expect(0);
     assert_eq!(begun(&done.says("1 aborted before, 0 to do")), 0);
@@ -154,7 +154,7 @@ fn of_an_output_and_an_err_the_output_wins() {
     bench.run(&guest("misbehave"), &[]).expect(3);
     // A run was killed between the two steps of publishing.
     fs::write(bench.output().join("a.out"), "complete").expect("an output");
-    let done = bench.run(&guest("misbehave"), &[]).expect(0).says("1 done before, 0 failed before");
+    let done = bench.run(&guest("misbehave"), &[]).expect(0).says("1 succeeded before, 0 failed before");
     assert_eq!(begun(&done), 0);
     assert_eq!(bench.names(), ["a.out"]);
     assert_eq!(bench.out("a.out"), "complete");
@@ -206,7 +206,7 @@ fn a_setup_that_fails_stops_the_run_once() {
         assert_eq!(done.stderr.matches("Task setup failed").count(), 1, "{}", done.stderr);
         done.says("20 still to do");
         // All is still to do.
-        bench.run(&guest("misbehave"), &[]).expect(0).says("20 done, 0 failed");
+        bench.run(&guest("misbehave"), &[]).expect(0).says("20 succeeded, 0 failed");
     }
 }
 
@@ -250,7 +250,7 @@ fn a_teardown_that_fails_is_told() {
         let more = ["--at-teardown", misdeed, "--concurrency-limit", "1"];
         let done = bench.run(&guest("misbehave"), &more).expect(3);
         assert_eq!(done.stdout, "setup\nteardown\n");
-        done.says("| ERROR    | Task teardown failed").says(word).says("1 done, 0 failed");
+        done.says("| ERROR    | Task teardown failed").says(word).says("1 succeeded, 0 failed");
         assert_eq!(bench.names(), ["a.out"]);
     }
 }
@@ -299,7 +299,7 @@ fn a_setup_that_fails_from_some_time_on_stops_the_run() {
     assert!((2..=10).contains(&tries), "{tries} tries");
     // The files after it are to do, not failed.
     fs::remove_file(bench.path().join("notes/no-more")).expect("the note");
-    bench.run(&guest("single"), &more).expect(3).says("1 done before, 1 failed before");
+    bench.run(&guest("single"), &more).expect(3).says("1 succeeded before, 1 failed before");
     assert_eq!(bench.names(), ["a.out", "b.err", "c.out", "d.out"]);
 }
 
@@ -324,7 +324,7 @@ fn the_journal_tells_of_every_attempt() {
     attempts.sort();
     let attempt = |file: &str, number, outcome: &str| (file.into(), Some(number), outcome.into());
     let expected = [
-        attempt("a.txt", 1, "done"),
+        attempt("a.txt", 1, "succeeded"),
         attempt("b.txt", 1, "failed"),
         attempt("b.txt", 2, "failed"),
         attempt("c.txt", 1, "aborted"),

@@ -157,7 +157,7 @@ fn thumbnail_scales() {
     bench.add("wide.png", png(120, 60, [200, 30, 30])).add("tall.png", png(40, 160, [0, 99, 0]));
     bench.add("tiny.png", png(4, 2, [1, 2, 3])).add("none.png", "no picture at all");
     let done = run(&bench, "thumbnail", [".png", ".png"], &["--width", "32", "--height", "32"]);
-    done.expect(3).says("3 done, 1 failed");
+    done.expect(3).says("3 succeeded, 1 failed");
     let size_of = |name: &str| size(&fs::read(bench.output().join(name)).expect(name));
     assert_eq!(size_of("wide.png"), (32, 16));
     assert_eq!(size_of("tall.png"), (8, 32));
@@ -240,7 +240,7 @@ fn ingest_fills_a_database() {
         bench.add(format!("n{number:03}.json"), format!("{{\"number\": {number}}}"));
     }
     let more = ["--dir", &option, "--concurrency-limit", "8"];
-    run(&bench, "ingest", [".json", ".done"], &more).expect(3).says("202 done, 1 failed");
+    run(&bench, "ingest", [".json", ".done"], &more).expect(3).says("202 succeeded, 1 failed");
     assert_eq!((bench.out("a.done"), bench.out("n199.done")), (String::new(), String::new()));
     let error = bench.err("c.err");
     assert!(error["message"].as_str().is_some_and(|m| m.contains("is not JSON")), "{error:#}");

@@ -59,8 +59,8 @@ fn files_are_taken_however_they_arrive() {
     assert_eq!(bench.out("renamed.out"), "RENAMED");
     assert_eq!(bench.out("linked.out"), "LINKED");
     let log = stop(live);
-    assert!(log.contains("1 file: 0 done before, 0 failed before, 1 to do"), "{log}");
-    assert!(log.contains("6 done, 0 failed, 0 skipped"), "{log}");
+    assert!(log.contains("1 file: 0 succeeded before, 0 failed before, 1 to do"), "{log}");
+    assert!(log.contains("6 succeeded, 0 failed, 0 skipped"), "{log}");
 }
 
 #[test]
@@ -152,12 +152,12 @@ fn once_takes_what_is_there_and_ends() {
     for number in 0..100 {
         bench.add(format!("{number}.txt"), "x");
     }
-    bench.run(&guest("upper"), &[]).expect(0).says("100 done, 0 failed, 0 skipped");
+    bench.run(&guest("upper"), &[]).expect(0).says("100 succeeded, 0 failed, 0 skipped");
     assert_eq!(bench.names().len(), 100);
     // With nothing to do, nothing is set up.
     let done = bench.run(&guest("upper"), &[]).expect(0);
     assert!(!done.stderr.contains("Setting up"), "{}", done.stderr);
-    done.says("0 done, 0 failed, 100 skipped");
+    done.says("0 succeeded, 0 failed, 100 skipped");
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn a_signal_lets_files_in_flight_finish() {
         live.says(&format!("Received signal {number}, initiating shutdown"));
         gate.open("open");
         let done =
-            live.wait().expect(128 + number).says("1 done, 0 failed, 0 skipped, 2 still to do");
+            live.wait().expect(128 + number).says("1 succeeded, 0 failed, 0 skipped, 2 still to do");
         done.says("Task shutdown complete");
         assert_eq!(bench.names(), ["a.out"]);
         assert_eq!((gate.count("begun-"), gate.count("setup-")), (1, 1));
         assert!(gate.has("teardown-0"), "the instance is torn down");
-        bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(0).says("1 done before");
+        bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(0).says("1 succeeded before");
         assert_eq!(bench.names(), ["a.out", "b.out", "c.out"]);
     }
 }
@@ -227,7 +227,7 @@ fn a_second_signal_leaves_at_once() {
         bench.add("a.txt", "one");
         gate.open("open");
         let done = bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(0);
-        done.says("2 files: 0 done before, 0 failed before, 2 to do");
+        done.says("2 files: 0 succeeded before, 0 failed before, 2 to do");
         assert_eq!((bench.out("a.out"), bench.out("b.out")), ("ONE".into(), "TWO".into()));
     }
 }
@@ -239,7 +239,7 @@ fn an_idle_server_stops_and_tears_down() {
     let live = gated(&bench, &gate, &[]);
     live.says("Task setup complete");
     live.signal(Signal::INT);
-    live.wait().expect(130).says("0 done, 0 failed");
+    live.wait().expect(130).says("0 succeeded, 0 failed");
     assert!(gate.has("teardown-0"));
 }
 
@@ -277,7 +277,7 @@ fn an_input_that_is_gone_before_its_turn_is_no_failure() {
     bench.add("b.txt", "again");
     wait_until("it is taken", || bench.has("b.out"));
     let log = stop(live);
-    assert!(log.contains("3 done, 0 failed"), "{log}");
+    assert!(log.contains("3 succeeded, 0 failed"), "{log}");
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn files_that_no_event_tells_of_are_found() {
     let outputs = || fs::read_dir(bench.output()).expect("out can be listed").count() - 1;
     wait_until("all of them are done", || outputs() == FILES);
     let log = stop(live);
-    assert!(log.contains(&format!("{FILES} done, 0 failed, 0 skipped")), "{log:.2000}");
+    assert!(log.contains(&format!("{FILES} succeeded, 0 failed, 0 skipped")), "{log:.2000}");
 }
 
 #[test]

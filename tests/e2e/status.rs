@@ -47,13 +47,13 @@ fn it_follows_a_run_from_begin_to_end() {
     assert_eq!(report["run"]["pid"], live.pid());
     assert_eq!(report["run"]["to_do"], 3);
     assert_eq!(report["waiting"], 2);
-    assert_eq!(report["total"], serde_json::json!({"done": 0, "failed": 0, "aborted": 0}));
+    assert_eq!(report["total"], serde_json::json!({"succeeded": 0, "failed": 0, "timed_out": 0, "aborted": 0}));
     assert_eq!(report["ended"], Value::Null);
     let text = status(&bench, &[]);
     let state = line(&text, "state");
     assert!(state.contains(&format!("running: process {} on ", live.pid())), "{state}");
     assert!(
-        line(&text, "files").ends_with("3: 0 done, 0 failed, 0 aborted, 2 waiting, 1 in flight")
+        line(&text, "files").ends_with("3: 0 succeeded, 0 failed, 0 timed out, 0 aborted, 2 waiting, 1 running, 0 retrying, 0 interrupted")
     );
     assert!(line(&text, "in flight").contains("a.txt since "));
 
@@ -61,19 +61,19 @@ fn it_follows_a_run_from_begin_to_end() {
     gate.wait("begun-b.txt");
     wait_until("status counts what is done", || {
         let report = &reports(&bench)[0];
-        report["counts"]["done"] == 1 && report["in_flight"][0]["file"] == "b.txt"
+        report["counts"]["succeeded"] == 1 && report["in_flight"][0]["file"] == "b.txt"
     });
     gate.open("open");
     live.wait().expect(0);
     let report = &reports(&bench)[0];
     assert_eq!((&report["state"], &report["ended"]["exit_code"]), (&"ended".into(), &0.into()));
-    assert_eq!(report["counts"]["done"], 3);
+    assert_eq!(report["counts"]["succeeded"], 3);
     assert_eq!((&report["waiting"], &report["in_flight"]), (&0.into(), &Value::Array(vec![])));
     assert!(report["timings"]["longest"].as_f64().is_some_and(|ms| ms > 0.0), "{report}");
     let text = status(&bench, &[]);
     assert!(line(&text, "state").ends_with("with exit code 0"));
     assert!(
-        line(&text, "files").ends_with("3: 3 done, 0 failed, 0 aborted, 0 waiting, 0 in flight")
+        line(&text, "files").ends_with("3: 3 succeeded, 0 failed, 0 timed out, 0 aborted, 0 waiting, 0 running, 0 retrying, 0 interrupted")
     );
 }
 
@@ -86,11 +86,11 @@ fn a_run_that_was_killed_died() {
     let arguments = ["--concurrency-limit", "1", "--settle", "0", "--dir", &gate.grant()];
     let live = Live::start(&bench, &mut bench.serve(&guest("gated"), &arguments));
     gate.wait("begun-b.txt");
-    wait_until("the first is recorded", || reports(&bench)[0]["counts"]["done"] == 1);
+    wait_until("the first is recorded", || reports(&bench)[0]["counts"]["succeeded"] == 1);
     live.kill();
     let report = &reports(&bench)[0];
     assert_eq!(report["state"], "died", "{report}");
-    assert_eq!((&report["counts"]["done"], &report["waiting"]), (&1.into(), &1.into()));
+    assert_eq!((&report["counts"]["succeeded"], &report["waiting"]), (&1.into(), &1.into()));
     assert_eq!(report["in_flight"], Value::Array(vec![]), "nothing is in flight any more");
     let state = line(&status(&bench, &[]), "state");
     assert!(state.contains("died") && state.contains("run the same command again"), "{state}");
@@ -99,7 +99,7 @@ fn a_run_that_was_killed_died() {
     bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(0);
     let report = &reports(&bench)[0];
     assert_eq!(report["state"], "ended");
-    assert_eq!((&report["total"]["done"], &report["counts"]["done"]), (&2.into(), &1.into()));
+    assert_eq!((&report["total"]["succeeded"], &report["counts"]["succeeded"]), (&2.into(), &1.into()));
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn failures_are_told_with_their_kinds_and_the_latest_of_them() {
         bench.add(format!("{number:02}.txt"), content);
     }
     let done = bench.run(&guest("slow"), &["--param", "pause=0"]).expect(3);
-    let done = done.says("30 files: 0 done before, 0 failed before, 30 to do");
-    done.says("10 done, 10 failed, 10 aborted, 0 skipped in ");
+    let done = done.says("30 files: 0 succeeded before, 0 failed before, 30 to do");
+    done.says("10 succeeded, 10 failed, 10 aborted, 0 skipped in ");
     let report = &reports(&bench)[0];
-    assert_eq!(report["counts"], serde_json::json!({"done": 10, "failed": 10, "aborted": 10}));
+    assert_eq!(report["counts"], serde_json::json!({"succeeded": 10, "failed": 10, "timed_out": 0, "aborted": 10}));
     assert_eq!(report["failures_by_type"], serde_json::json!({"Failed": 10}));
     let latest = report["latest_failures"].as_array().expect("a list");
     assert_eq!(latest.len(), 10);
@@ -124,11 +124,11 @@ fn failures_are_told_with_their_kinds_and_the_latest_of_them() {
 
     // What was before stays in the sum, and is told at start and end.
     let again = bench.run(&guest("slow"), &["--param", "pause=0"]).expect(3);
-    let again = again.says("30 files: 10 done before, 10 failed before (--retry-failed runs");
-    again.says("10 aborted before, 0 to do").says("0 done, 0 failed, 30 skipped");
+    let again = again.says("30 files: 10 succeeded before, 10 failed before (--retry-failed runs");
+    again.says("10 aborted before, 0 to do").says("0 succeeded, 0 failed, 30 skipped");
     let report = &reports(&bench)[0];
-    assert_eq!(report["total"], serde_json::json!({"done": 10, "failed": 10, "aborted": 10}));
-    assert_eq!(report["counts"], serde_json::json!({"done": 0, "failed": 0, "aborted": 0}));
+    assert_eq!(report["total"], serde_json::json!({"succeeded": 10, "failed": 10, "timed_out": 0, "aborted": 10}));
+    assert_eq!(report["counts"], serde_json::json!({"succeeded": 0, "failed": 0, "timed_out": 0, "aborted": 0}));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_log_in_json_is_json_in_every_line() {
     assert_eq!(level("Successfully processed: a \"quoted\"\\n.txt"), "INFO");
     assert_eq!(level("Failed processing: b.txt"), "ERROR");
     assert_eq!(level("Skipped d.txt"), "WARNING");
-    assert_eq!(level("1 done, 1 failed, 1 aborted"), "INFO");
+    assert_eq!(level("1 succeeded, 1 failed, 1 aborted"), "INFO");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_progress_bar_beside_a_file_breaks_nothing() {
     }
     let done = bench.run(&guest("slow"), &["--progress", "always"]).expect(3);
     assert_eq!(bench.names().len(), 200);
-    let done = done.says("199 done, 1 failed, 0 skipped").says("Failed processing: 7.txt");
+    let done = done.says("199 succeeded, 1 failed, 0 skipped").says("Failed processing: 7.txt");
     // The bar stands in for a line for each file that goes well.
     assert!(!done.stderr.contains("Successfully processed"), "{}", done.stderr);
     let never = Bench::new();
