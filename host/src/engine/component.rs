@@ -187,11 +187,23 @@ fn is_compatible(interface: &str) -> bool {
 }
 
 fn is_provided(import: &str) -> bool {
-    let wasi = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-    import.starts_with(PACKAGE)
-        || import.split_once("@0.2.").is_some_and(|(interface, _)| {
-            wasi.iter().any(|package| interface.starts_with(&format!("wasi:{package}/")))
-        })
+    let wasi = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+    import.starts_with(PACKAGE) || is_wasi(import, "@0.2.", &wasi)
+}
+
+/// Whether the host speaks this interface of WASI 0.3 with components whose
+/// functions are asynchronous.
+#[expect(dead_code, reason = "for asynchronous tasks")]
+pub(super) fn is_provided_concurrently(import: &str) -> bool {
+    let wasi = ["cli", "clocks", "filesystem", "http", "random", "sockets"];
+    is_wasi(import, "@0.3.", &wasi)
+}
+
+/// Whether an interface is of one of these packages of WASI, in this version.
+fn is_wasi(import: &str, version: &str, packages: &[&str]) -> bool {
+    import.split_once(version).is_some_and(|(interface, _)| {
+        packages.iter().any(|package| interface.starts_with(&format!("wasi:{package}/")))
+    })
 }
 
 #[cfg(test)]

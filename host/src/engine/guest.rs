@@ -11,6 +11,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
+use super::network::Http;
 use super::stdio::Stdio;
 use crate::text::clip;
 
@@ -36,6 +37,8 @@ pub(super) struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) stdio: Stdio,
+    /// For requests over the network.
+    pub(super) http: Http,
     pub(super) memory: MemoryLimit,
     pub(super) meter: Arc<Meter>,
     /// The preopened handles of input and output, by which they are told from

@@ -17,6 +17,7 @@ use super::files;
 use super::guest::{
     Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, HANDLES, MemoryLimit, Meter, Opened,
 };
+use super::network::{Http, Network};
 use super::stdio::Stdio;
 use crate::outcome::{Cause, Failure};
 
@@ -37,6 +38,8 @@ pub struct Sandbox {
     pub output_limit: u64,
     /// Most files that an instance may hold open.
     pub open_files: usize,
+    /// What it may reach over the network.
+    pub network: Arc<Network>,
     /// Most time for an attempt, and for `teardown`.
     pub timeout: Option<Duration>,
     /// Most time for `setup`.
@@ -109,6 +112,7 @@ impl Instance {
         let wasi = wasi(sandbox, staging, &stdio)?;
         let mut store = task.store(wasi, stdio, sandbox.memory_limit, sandbox.output_limit, gauge);
         store.data_mut().opened = Opened::new(sandbox.open_files);
+        store.data_mut().http = Http::new(Arc::clone(&sandbox.network));
         let host_error = |error: wasmtime::Error| SetupError::Host(format!("{error:#}"));
         files::note_directories(store.data_mut(), sandbox).map_err(host_error)?;
         let arguments: Vec<wit::Argument> = sandbox
@@ -289,6 +293,7 @@ impl Task {
             wasi,
             table,
             stdio,
+            http: Http::new(Arc::new(Network::none())),
             memory: MemoryLimit::new(memory_limit),
             meter: Arc::new(Meter::new(output_limit)),
             input_dir: None,

@@ -9,6 +9,7 @@ mod fault;
 mod files;
 mod guest;
 mod instance;
+pub mod network;
 mod stdio;
 
 use std::fs;
@@ -26,6 +27,7 @@ pub use self::cache::CACHE_VARIABLE;
 pub use self::component::{INTERFACE_VERSION, LoadError, Shape};
 pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
 pub use self::instance::{Directory, Environment, Instance, RunEnd, Sandbox, SetupError};
+pub use self::network::{HostRule, Network};
 
 use self::bindings::{TaskComponent, TaskComponentPre};
 use self::description::Description;
@@ -232,6 +234,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     files::shadow(&mut linker)?;
+    network::link(&mut linker)?;
     bindings::tigerflow::task::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     bindings::tigerflow::task::report::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     Ok(linker)
