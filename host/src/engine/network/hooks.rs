@@ -82,3 +82,24 @@ impl WasiHttpHooks for Hooks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::{Config, Engine};
+
+    #[test]
+    fn both_versions_link() {
+        let engine = Engine::new(Config::new().concurrency_support(false)).unwrap();
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        link(&mut linker).unwrap();
+
+        let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
+        link(&mut linker).unwrap();
+        link_concurrent(&mut linker).unwrap();
+    }
+}

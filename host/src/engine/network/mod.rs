@@ -31,7 +31,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 pub use self::rule::{HostRule, HostRuleError, covers};
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "for asynchronous tasks"))]
+#[expect(unused_imports, reason = "for asynchronous tasks")]
 pub(super) use self::hooks::link_concurrent;
 pub(super) use self::hooks::{Http, link};
 

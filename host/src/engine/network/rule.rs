@@ -58,7 +58,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostRuleError {
     /// It is a URL, or has parts of one.
-    #[error("leave `{surplus}` out: `--allow-host {rest}`")]
+    #[error("leave {surplus} out: `--allow-host {rest}`")]
     Surplus {
         /// What does not belong there.
         surplus: String,
@@ -117,9 +117,9 @@ fn refuse_url(text: &str) -> Result<(), HostRuleError> {
     };
     // What is left out is not repeated where it may be secret.
     let surplus = match (scheme, user) {
-        (Some(scheme), _) => format!("{scheme}://"),
+        (Some(scheme), _) => format!("`{scheme}://`"),
         (None, Some(_)) => "the user name".into(),
-        (None, None) if !path.is_empty() => path.to_owned(),
+        (None, None) if !path.is_empty() => format!("`{path}`"),
         _ => return Ok(()),
     };
     if host.is_empty() {
