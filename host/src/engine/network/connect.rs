@@ -24,6 +24,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -68,7 +69,15 @@ impl Service<Uri> for Connector {
         let connector = self.clone();
         let limit = self.network.limits.connect;
         Box::pin(async move {
-            tokio::time::timeout(limit, connector.connect(uri)).await.unwrap_or_else(|_| {
+            let full = || {
+                let message = "as many connections are open as the process may have";
+                Trouble::new(Code::TooMany, message)
+            };
+            let permits = connector.network.connections();
+            let permit = tokio::time::timeout(limit, permits.acquire_owned()).await;
+            let permit = permit.ok().and_then(Result::ok).ok_or_else(full)?;
+            let connected = tokio::time::timeout(limit, connector.connect(uri, permit)).await;
+            connected.unwrap_or_else(|_| {
                 Err(Trouble::new(Code::ConnectTimeout, "the connection took too long"))
             })
         })
@@ -76,7 +85,7 @@ impl Service<Uri> for Connector {
 }
 
 impl Connector {
-    async fn connect(self, uri: Uri) -> Result<Stream, Trouble> {
+    async fn connect(self, uri: Uri, permit: OwnedSemaphorePermit) -> Result<Stream, Trouble> {
         // Once more, as this is where it counts.
         let target = self.network.check(&uri)?;
         let (io, proxied) = match self.network.proxy(&uri, &target) {
@@ -84,11 +93,17 @@ impl Connector {
             Some(proxy) => self.through(&proxy, &uri, &target).await?,
         };
         if !target.tls {
-            return Ok(Stream { io: TokioIo::new(io), http2: false, proxied, _shared: None });
+            return Ok(Stream {
+                io: TokioIo::new(io),
+                http2: false,
+                proxied,
+                _shared: None,
+                _permit: permit,
+            });
         }
         let (io, http2) = tls(&self.network, &target, io).await?;
         let shared = self.origins.get(&origin(&target)).connected(http2);
-        Ok(Stream { io: TokioIo::new(io), http2, proxied: false, _shared: shared })
+        Ok(Stream { io: TokioIo::new(io), http2, proxied: false, _shared: shared, _permit: permit })
     }
 
     async fn direct(&self, uri: &Uri, target: &Target) -> Result<Io, Trouble> {
@@ -380,6 +395,7 @@ pub(super) struct Stream {
     /// Whether requests on it are addressed to a proxy.
     proxied: bool,
     _shared: Option<Shared>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connection for Stream {

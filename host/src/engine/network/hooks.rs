@@ -8,7 +8,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use super::{Network, client, sockets};
+use super::{Network, client, errors, sockets};
 use crate::engine::guest::Guest;
 
 /// What an instance keeps for `wasi:http`.
@@ -27,9 +27,11 @@ impl Http {
     }
 }
 
-/// Links `wasi:http` 0.2, and refuses raw sockets in words.
+/// Links `wasi:http` 0.2, and refuses raw sockets in words. wasmtime's own WASI 0.2
+/// must be linked before.
 pub(in crate::engine) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    errors::shadow(linker)?;
     sockets::shadow(linker)
 }
 

@@ -14,6 +14,7 @@ mod address;
 mod body;
 mod client;
 mod connect;
+mod errors;
 mod hooks;
 mod origin;
 mod policy;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use tokio::sync::Semaphore;
 
 pub use self::rule::{HostRule, HostRuleError, covers};
 
@@ -38,6 +40,10 @@ pub(super) use self::hooks::{Http, link};
 /// Most different things that are told once each; what comes after is told to
 /// those who debug.
 const TOLD_LIMIT: usize = 1_000;
+
+/// Fewest and most connections at once, in use or kept for the next request.
+const LEAST_CONNECTIONS: usize = 16;
+const MOST_CONNECTIONS: usize = 16_384;
 
 /// How long requests may take, and how much they may bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub struct Network {
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
     /// The proxies that the environment names.
     proxies: OnceLock<Matcher>,
+    /// A permit for each connection. Each takes one of the process's files.
+    connections: OnceLock<Arc<Semaphore>>,
     /// What names resolve to, in place of the system's answer.
     #[cfg(test)]
     names: std::collections::HashMap<String, Vec<std::net::IpAddr>>,
@@ -95,6 +103,7 @@ impl Network {
             told: Mutex::default(),
             tls: OnceLock::new(),
             proxies: OnceLock::new(),
+            connections: OnceLock::new(),
             #[cfg(test)]
             names: std::collections::HashMap::new(),
         }
@@ -122,6 +131,17 @@ impl Network {
     /// `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case.
     fn proxies(&self) -> &Matcher {
         self.proxies.get_or_init(Matcher::from_env)
+    }
+
+    /// Permits for connections: for a quarter of the files that the process may
+    /// open, as files need the rest.
+    fn connections(&self) -> Arc<Semaphore> {
+        let permits = || {
+            let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let share = usize::try_from(files.unwrap_or(u64::MAX) / 4).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(share.clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)))
+        };
+        Arc::clone(self.connections.get_or_init(permits))
     }
 
     /// TLS with the system's certificates, read when they are first needed.

@@ -32,6 +32,8 @@ pub(super) enum Code {
     Unreachable,
     /// The connection took too long.
     ConnectTimeout,
+    /// As many connections are open as may be.
+    TooMany,
     /// The host's certificate is not trusted.
     Certificate,
     /// The host ended TLS with this alert.
@@ -179,6 +181,7 @@ impl Trouble {
             Code::Refused => Error::ConnectionRefused,
             Code::Unreachable => Error::DestinationUnavailable,
             Code::ConnectTimeout => Error::ConnectionTimeout,
+            Code::TooMany => Error::ConnectionLimitReached,
             Code::Certificate => Error::TlsCertificateError,
             Code::Alert(id) => {
                 Error::TlsAlertReceived { alert_id: Some(id), alert_message: Some(self.message) }

@@ -242,6 +242,26 @@ async fn a_connection_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn there_are_so_many_connections_and_no_more() {
+    let server = Server::http(|_| std::future::pending());
+    let mut network = granted(&server);
+    network.connections.set(Arc::new(tokio::sync::Semaphore::new(2))).unwrap();
+    network.limits.connect = Duration::from_millis(200);
+    network.limits.request_timeout = Duration::from_secs(1);
+    let network = Arc::new(network);
+    let url = url(&server);
+    let requests = (0..3).map(|_| get(&network, &url));
+    let errors: Vec<_> = futures_util::future::join_all(requests)
+        .await
+        .into_iter()
+        .map(Result::unwrap_err)
+        .collect();
+    let full = |error: &&Error| matches!(error, Error::ConnectionLimitReached);
+    assert_eq!(errors.iter().filter(full).count(), 1, "{errors:?}");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_guest_that_keeps_its_thread_busy_loses_no_response() {
     let server = Server::http(|request| async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
