@@ -7,13 +7,16 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, ValueEnum};
 
 use super::{LogArgs, Usage, parameters, secrets, values};
 use crate::engine::description::{Capability, Description, Grant};
-use crate::engine::{Directory, Environment, Interface, LoadError, Sandbox, Task};
+use crate::engine::{
+    Directory, Environment, HostRule, Interface, LoadError, Network, Sandbox, Task, network,
+};
 use crate::executor::gate::{Label, Rate};
 use crate::run::plan::{self, Plan};
 use crate::schedule::{MaxFailures, Mode, RetryOn, RetryPolicy};
@@ -21,11 +24,13 @@ use crate::workspace::names::{Extension, Pairing};
 use crate::{log, run};
 
 /// Options whose default a task may choose.
-const TASK_DEFAULTS: [&str; 15] = [
+const TASK_DEFAULTS: [&str; 17] = [
     "timeout",
     "setup-timeout",
     "memory-limit",
     "output-limit",
+    "request-timeout",
+    "response-limit",
     "settle",
     "concurrency-limit",
     "instances",
@@ -193,6 +198,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "64G", help_heading = "Limits")]
     output_limit: u64,
 
+    /// Give up a request over the network when nothing moves for so long: until
+    /// the response begins, and between two parts of it
+    #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, default_value = "5m", help_heading = "Limits")]
+    request_timeout: Duration,
+    /// Most bytes of a response's body
+    #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "1G", help_heading = "Limits")]
+    response_limit: u64,
+
     /// Let the task reach a directory, read-only or (`:rw`) for writing
     #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", value_parser = values::directory, help_heading = "Grants")]
     directories: Vec<Directory>,
@@ -204,6 +217,13 @@ pub struct RunArgs {
     /// `NAME=VALUE`
     #[arg(long = "env-file", value_name = "FILE", help_heading = "Grants")]
     variable_files: Vec<PathBuf>,
+    /// Let the task send HTTP requests to a host: `api.example.org`,
+    /// `*.example.org` for all names under it, an address, a network
+    /// `10.0.0.0/8`. Without a port: https on 443 and http on 80. Addresses that
+    /// are not public are reached only where they are named themselves; what a
+    /// proxy (HTTPS_PROXY) resolves is not checked
+    #[arg(long = "allow-host", value_name = "HOST[:PORT]", help_heading = "Grants")]
+    hosts: Vec<HostRule>,
 
     #[command(flatten)]
     log: LogArgs,
@@ -373,9 +393,9 @@ fn plan(
         args.variables = variables;
     }
     let arguments = parameters::resolve(&task.description, matches, &args.params)?;
-    let pairing = Pairing { input: args.input_ext, output: args.output_ext };
     plan::check_input_dir(&args.input_dir)?;
-    check_grants(&task.description, &args.directories, &args.variables, command_line)?;
+    check_grants(&task.description, &args, command_line)?;
+    let pairing = Pairing { input: args.input_ext, output: args.output_ext };
     check_directories(&args.directories)?;
     plan::check_output_dir(&args.output_dir)?;
     plan::check_pairing(&args.input_dir, &args.output_dir, &pairing)?;
@@ -438,6 +458,14 @@ fn plan(
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
             open_files: 0,
+            network: Arc::new(Network::new(
+                args.hosts,
+                network::Limits {
+                    request_timeout: args.request_timeout,
+                    response_limit: args.response_limit,
+                    ..network::Limits::default()
+                },
+            )),
             workspace_visible,
             timeout: args.timeout,
             setup_timeout: args.setup_timeout,
@@ -524,16 +552,18 @@ fn check_directories(directories: &[Directory]) -> Result<(), Usage> {
 /// line that would work.
 fn check_grants(
     description: &Description,
-    directories: &[Directory],
-    variables: &[values::Variable],
+    args: &RunArgs,
     command_line: &[OsString],
 ) -> Result<(), Usage> {
     let is_given = |grant: &Grant| match &grant.capability {
-        Capability::Directory { guest_path, writable } => directories
+        Capability::Directory { guest_path, writable } => args
+            .directories
             .iter()
             .any(|d| d.guest_path == guest_path.trim_end_matches('/') && (d.writable || !writable)),
-        Capability::Environment { name } => variables.iter().any(|v| v.name == *name),
-        Capability::Host { .. } => false,
+        Capability::Environment { name } => args.variables.iter().any(|v| v.name == *name),
+        Capability::Host { name } => {
+            name.parse().is_ok_and(|asked| network::covers(&args.hosts, &asked))
+        }
     };
     let missing: Vec<&Grant> =
         description.grants.iter().filter(|g| g.required && !is_given(g)).collect();
@@ -543,9 +573,6 @@ fn check_grants(
     let mut message = format!("the task {} needs more than was granted:", description.name);
     for grant in &missing {
         message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
-        if matches!(grant.capability, Capability::Host { .. }) {
-            message.push_str(" (this version of tigerflow-host cannot grant the network yet)");
-        }
     }
     message.push_str("\nThis command line grants it:\n  ");
     for argument in secrets::without_values(command_line) {

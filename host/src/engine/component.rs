@@ -205,7 +205,8 @@ impl Shape {
             .collect();
         if foreign.is_empty() {
             format!(
-                "does not fit the interface `{PACKAGE}{}` as this host has it: build it again with `tigerflow-task` {INTERFACE_VERSION} ({reason})",
+                "does not fit the interface `{PACKAGE}{}` as this host has it: build it again with \
+                 `tigerflow-task` {INTERFACE_VERSION} ({reason})",
                 self.interface().unwrap_or("task")
             )
         } else {
@@ -227,11 +228,19 @@ fn compatible(interface: &str) -> Option<Interface> {
 }
 
 fn is_provided(import: &str) -> bool {
-    let wasi = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+    // Of WASI 0.3 all but its file system, whose calls know no limits here.
+    let both = ["cli", "clocks", "http", "random", "sockets"];
     import.starts_with(PACKAGE)
-        || import.split_once("@0.2.").is_some_and(|(interface, _)| {
-            wasi.iter().any(|package| interface.starts_with(&format!("wasi:{package}/")))
-        })
+        || is_wasi(import, "@0.2.", &both)
+        || is_wasi(import, "@0.2.", &["filesystem", "io"])
+        || is_wasi(import, "@0.3.", &both)
+}
+
+/// Whether an interface is of one of these packages of WASI, in this version.
+fn is_wasi(import: &str, version: &str, packages: &[&str]) -> bool {
+    import.split_once(version).is_some_and(|(interface, _)| {
+        packages.iter().any(|package| interface.starts_with(&format!("wasi:{package}/")))
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::bindings::tigerflow::task::types as wit;
+use super::network::HostRule;
 
 /// What a task is and what it needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -157,6 +158,11 @@ impl Description {
                 && !guest_path.starts_with('/')
             {
                 return Err(format!("it asks for the directory `{guest_path}`, no absolute path"));
+            }
+            if let Capability::Host { name } = &grant.capability
+                && let Err(problem) = name.parse::<HostRule>()
+            {
+                return Err(format!("it asks for the host `{name}`: {problem}"));
             }
         }
         Ok(Description {

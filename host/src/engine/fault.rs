@@ -132,6 +132,11 @@ pub(super) fn failure(raw: wit::Failure, cause: Cause, guest: &Guest, lane: u32)
     if message.contains("pre-opened file descriptor") {
         message.push_str(" (grant the directory with --dir HOST_DIR::GUEST_DIR)");
     }
+    // The names of what `wasi:http` answers where a host is not granted.
+    let refused = ["HttpRequestDenied", "HTTP-request-denied", "DestinationIpProhibited"];
+    if refused.iter().any(|name| message.contains(name)) {
+        message.push_str(" (grant the host with --allow-host: the log says which)");
+    }
     Failure { cause, exception_type: kind, message, traceback: clip(mask(raw.trace)), stderr }
 }
 

@@ -12,6 +12,7 @@ use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
+use super::network::{Http, Network};
 use super::secrets::Environment;
 use super::stdio::Stdio;
 use crate::text::clip;
@@ -38,6 +39,8 @@ pub(super) struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) stdio: Stdio,
+    /// For requests over the network.
+    pub(super) http: Http,
     pub(super) memory: MemoryLimit,
     /// The preopened handles of input and output, by which they are told from
     /// others.
@@ -322,6 +325,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         Guest {
+            http: Http::new(Arc::new(Network::none())),
             wasi,
             table,
             stdio,

@@ -1,6 +1,7 @@
 //! A live component with its context.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Store;
@@ -12,6 +13,7 @@ use super::description::Value;
 use super::fault::{self, Fault};
 use super::files;
 use super::guest::{Alias, Attempt, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, OWN_LANE, Opened};
+use super::network::{Http, Network};
 use super::stdio::Stdio;
 use super::{Environment, Pre, Task};
 use crate::outcome::{Cause, Failure};
@@ -33,6 +35,8 @@ pub struct Sandbox {
     pub output_limit: u64,
     /// Most files that an instance may hold open.
     pub open_files: usize,
+    /// What it may reach over the network.
+    pub network: Arc<Network>,
     /// Most time for an attempt, and for `teardown`.
     pub timeout: Option<Duration>,
     /// Most time for `setup`.
@@ -174,6 +178,7 @@ pub(super) fn store(
         wasi(sandbox, staging, stdio)
     })?;
     store.data_mut().opened = Opened::new(sandbox.open_files);
+    store.data_mut().http = Http::new(Arc::clone(&sandbox.network));
     files::note_directories(store.data_mut(), sandbox)
         .map_err(|error| SetupError::Host(format!("{error:#}")))?;
     Ok(store)

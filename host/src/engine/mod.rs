@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod guest;
 mod instance;
+pub mod network;
 mod secrets;
 mod stdio;
 
@@ -29,6 +30,7 @@ pub use self::component::{INTERFACE_VERSION, Interface, LoadError, Shape};
 pub use self::concurrent::{Calls, ConcurrentInstance, Lost};
 pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
 pub use self::instance::{Directory, Instance, RunEnd, Sandbox, SetupError};
+pub use self::network::{HostRule, Network};
 pub use self::secrets::Environment;
 
 use self::bindings::TaskComponentPre;
@@ -299,12 +301,14 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     files::shadow(&mut linker)?;
+    network::link(&mut linker)?;
     if engine.get_concurrency_support() {
         // All but the file system: WASI 0.2's, with its limits, is beside it.
         wasmtime_wasi::p3::cli::add_to_linker(&mut linker)?;
         wasmtime_wasi::p3::clocks::add_to_linker(&mut linker)?;
         wasmtime_wasi::p3::random::add_to_linker(&mut linker)?;
         wasmtime_wasi::p3::sockets::add_to_linker(&mut linker)?;
+        network::link_concurrent(&mut linker)?;
     }
     bindings::tigerflow::task::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
     bindings::tigerflow::task::report::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;

@@ -1,0 +1,150 @@
+//! The network, as far as the user grants it: a real HTTP client behind
+//! `wasi:http`.
+//!
+//! Every request passes three places, and none of them trusts another:
+//! - `policy` checks scheme, host and port against the rules of `--allow-host`;
+//! - `connect` resolves the name, checks each address, and connects to permitted
+//!   ones only. The addresses that were checked are those that are used;
+//! - `client` sends, with limits on time and size.
+//!
+//! Redirects go to the guest, which may follow them with a request of its own:
+//! each hop is checked. Raw sockets are refused (`sockets`).
+
+mod address;
+mod body;
+mod client;
+mod connect;
+mod errors;
+mod hooks;
+mod origin;
+mod policy;
+mod rule;
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::sync::Semaphore;
+
+pub use self::rule::{HostRule, HostRuleError, covers};
+
+pub(super) use self::hooks::link_concurrent;
+pub(super) use self::hooks::{Http, link};
+
+/// Most different things that are told once each; what comes after is told to
+/// those who debug.
+const TOLD_LIMIT: usize = 1_000;
+
+/// Fewest and most connections at once, in use or kept for the next request.
+const LEAST_CONNECTIONS: usize = 16;
+const MOST_CONNECTIONS: usize = 16_384;
+
+/// How long requests may take, and how much they may bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most time until a connection is there, TLS included.
+    pub connect: Duration,
+    /// Most time without progress: until the response begins, once the request
+    /// is sent, and between two parts of its body.
+    pub request_timeout: Duration,
+    /// Most bytes of a response's body.
+    pub response_limit: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(5 * 60),
+            response_limit: 1 << 30,
+        }
+    }
+}
+
+/// What the instances of a run may reach over the network, and what they share
+/// for it. It costs nothing until a request is permitted.
+pub struct Network {
+    rules: Vec<HostRule>,
+    limits: Limits,
+    /// What was told already.
+    told: Mutex<HashSet<String>>,
+    /// TLS with the system's certificates, or why there is none.
+    tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
+    /// The proxies that the environment names.
+    proxies: OnceLock<Matcher>,
+    /// A permit for each connection. Each takes one of the process's files.
+    connections: OnceLock<Arc<Semaphore>>,
+    /// What names resolve to, in place of the system's answer.
+    #[cfg(test)]
+    names: std::collections::HashMap<String, Vec<std::net::IpAddr>>,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network")
+            .field("rules", &self.rules)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// What these rules grant.
+    pub fn new(rules: Vec<HostRule>, limits: Limits) -> Self {
+        Network {
+            rules,
+            limits,
+            told: Mutex::default(),
+            tls: OnceLock::new(),
+            proxies: OnceLock::new(),
+            connections: OnceLock::new(),
+            #[cfg(test)]
+            names: std::collections::HashMap::new(),
+        }
+    }
+
+    /// Nothing.
+    pub fn none() -> Self {
+        Network::new(Vec::new(), Limits::default())
+    }
+
+    /// Warns of something, once in a run. `about`: what it is about, where the
+    /// text itself varies.
+    fn tell(&self, about: &str, text: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = told.len() < TOLD_LIMIT && told.insert(about.into());
+        drop(told);
+        if first {
+            tracing::warn!("{text}");
+        } else {
+            tracing::debug!("{text}");
+        }
+    }
+
+    /// The proxies that the environment names, as curl reads it: `HTTP_PROXY`,
+    /// `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case.
+    fn proxies(&self) -> &Matcher {
+        self.proxies.get_or_init(Matcher::from_env)
+    }
+
+    /// Permits for connections: for a quarter of the files that the process may
+    /// open, as files need the rest.
+    fn connections(&self) -> Arc<Semaphore> {
+        let permits = || {
+            let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            let share = usize::try_from(files.unwrap_or(u64::MAX) / 4).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(share.clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)))
+        };
+        Arc::clone(self.connections.get_or_init(permits))
+    }
+
+    /// TLS with the system's certificates, read when they are first needed.
+    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
+        self.tls.get_or_init(connect::system_tls).clone()
+    }
+}
