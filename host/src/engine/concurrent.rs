@@ -82,7 +82,7 @@ impl ConcurrentInstance {
                 .get_export_index(&mut store, None, &interface)
                 .and_then(|of| instance.get_export_index(&mut store, Some(&of), "run"))
                 .ok_or_else(|| wasmtime::format_err!("it exports no `run`"))?;
-            let run: RunFunc = instance.get_typed_func(&mut store, &run)?;
+            let run: RunFunc = instance.get_typed_func(&mut store, run)?;
             let exports = component.tigerflow_task_async_task();
             let setup =
                 async |accessor: &Accessor<Guest>| exports.call_setup(accessor, arguments).await;

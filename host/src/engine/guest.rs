@@ -312,7 +312,6 @@ impl ResourceLimiter for MemoryLimit {
 }
 
 impl Guest {
-    #[expect(clippy::too_many_arguments, reason = "one call, in `Task::store`")]
     pub(super) fn new(
         wasi: WasiCtx,
         stdio: Stdio,

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::display::{self, Bar};
+use super::open_files;
 use super::signals::Signals;
 use super::{Exit, Plan, RunError};
-use crate::engine::{Interface, SetupError};
+use crate::engine::SetupError;
 use crate::executor::gate::Gate;
 use crate::executor::local::{LocalExecutor, Shared};
 use crate::executor::{Ended, Job, Report};
@@ -34,26 +35,6 @@ const AHEAD: usize = 1_024;
 /// for each would cost as much as a small file.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-/// Files that the host itself has open, or may have, beside those of instances:
-/// the journal, the lock, the watch.
-const HOST_FILES: usize = 64;
-
-/// Files that each worker thread's runtime has open: its event queue and what
-/// wakes it.
-const THREAD_FILES: usize = 4;
-
-/// Files that the host has open for each instance: two for its staging place,
-/// two preopened, and one or two while it publishes.
-const INSTANCE_FILES: usize = 6;
-
-/// Files that each call in flight of an asynchronous task takes: one that the
-/// guest has open, and a connection.
-const CALL_FILES: usize = 3;
-
-/// Files that a guest may hold open at least, and at most.
-const LEAST_OPEN_FILES: usize = 16;
-const MOST_OPEN_FILES: usize = 4_096;
-
 /// Longest sleep of the dispatcher when there is nothing to do.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -66,7 +47,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries out a plan. Returns when the run is over.
 pub fn execute(mut plan: Plan) -> Result<Exit, RunError> {
-    share_open_files(&mut plan);
+    open_files::share(&mut plan);
     let process = |action| move |cause| RunError::Process { action, cause };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -579,48 +560,6 @@ impl Dispatcher {
         tracing::info!("Task shutdown complete");
         exit
     }
-}
-
-/// Lets the process open as many files as it may, and gives each instance its
-/// share. The usual soft limit of 1,024 is there for programs that `select`.
-fn share_open_files(plan: &mut Plan) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let limit = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let instance = INSTANCE_FILES + plan.sandbox.directories.len();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // What each file in flight takes, and what there is beside.
-    let (each, ours) = match plan.task.interface() {
-        Interface::Task => {
-            let threads = cores.min(plan.concurrency);
-            (instance + LEAST_OPEN_FILES, HOST_FILES + THREAD_FILES * threads)
-        }
-        Interface::AsyncTask => {
-            let instances = plan.instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
-            (CALL_FILES, HOST_FILES + instances)
-        }
-    };
-    let most = (files.saturating_sub(ours) / each).max(1);
-    if plan.concurrency > most {
-        tracing::warn!(
-            "The process may open {files} files, which is enough for {most} in flight: \
-             --concurrency-limit {} is lowered (`ulimit -n` tells the limit)",
-            plan.concurrency
-        );
-        plan.concurrency = most;
-    }
-    let instances = match plan.task.interface() {
-        Interface::Task => plan.concurrency,
-        Interface::AsyncTask => plan.instances,
-    };
-    let share = files.saturating_sub(ours) / instances;
-    plan.sandbox.open_files =
-        share.saturating_sub(instance).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
 }
 
 async fn events(watch: Option<&Watch>) {

@@ -5,6 +5,7 @@
 
 mod dispatch;
 pub mod display;
+mod open_files;
 pub mod plan;
 mod signals;
 

@@ -113,6 +113,11 @@ impl Network {
         Network::new(Vec::new(), Limits::default())
     }
 
+    /// Whether anything is granted.
+    pub fn is_granted(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// Warns of something, once in a run. `about`: what it is about, where the
     /// text itself varies.
     fn tell(&self, about: &str, text: &str) {

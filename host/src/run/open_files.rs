@@ -1,0 +1,71 @@
+//! How many files the process may open, and what each instance may of that.
+
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::Plan;
+use crate::engine::Interface;
+
+/// Files that the host itself has open, or may have, beside those of instances:
+/// the journal, the lock, the watch.
+const HOST_FILES: usize = 64;
+
+/// Files that each worker thread's runtime has open: its event queue and what
+/// wakes it.
+const THREAD_FILES: usize = 4;
+
+/// Files that the host has open for each instance: two for its staging place,
+/// two preopened, and one or two while it publishes.
+const INSTANCE_FILES: usize = 6;
+
+/// Files that each call in flight of an asynchronous task takes: one that the
+/// guest has open, and one that the host has while it publishes.
+const CALL_FILES: usize = 2;
+
+/// Files that a guest may hold open at least, and at most.
+const LEAST_OPEN_FILES: usize = 16;
+const MOST_OPEN_FILES: usize = 4_096;
+
+/// Lets the process open as many files as it may, and gives each instance its
+/// share. The usual soft limit of 1,024 is there for programs that `select`.
+pub(super) fn share(plan: &mut Plan) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    // The network's connections have a share of their own.
+    let files = if plan.sandbox.network.is_granted() { files - files / 4 } else { files };
+    let instance = INSTANCE_FILES + plan.sandbox.directories.len();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // What each file in flight takes, and what there is beside.
+    let (each, ours) = match plan.task.interface() {
+        Interface::Task => {
+            let threads = cores.min(plan.concurrency);
+            (instance + LEAST_OPEN_FILES, HOST_FILES + THREAD_FILES * threads)
+        }
+        Interface::AsyncTask => {
+            let instances = plan.instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
+            (CALL_FILES, HOST_FILES + instances)
+        }
+    };
+    let most = (files.saturating_sub(ours) / each).max(1);
+    if plan.concurrency > most {
+        tracing::warn!(
+            "The process may open {files} files, which is enough for {most} in flight: \
+             --concurrency-limit {} is lowered (`ulimit -n` tells the limit)",
+            plan.concurrency
+        );
+        plan.concurrency = most;
+    }
+    let instances = match plan.task.interface() {
+        Interface::Task => plan.concurrency,
+        Interface::AsyncTask => plan.instances,
+    };
+    let share = files.saturating_sub(ours) / instances;
+    plan.sandbox.open_files =
+        share.saturating_sub(instance).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
+}
