@@ -458,6 +458,7 @@ fn plan(
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
             open_files: 0,
+            calls: 1,
             network: Arc::new(Network::new(
                 args.hosts,
                 network::Limits {

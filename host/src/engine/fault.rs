@@ -5,7 +5,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::tigerflow::task::types as wit;
-use super::guest::{Guest, HANDLES, OverLimit, TooManyOpen};
+use super::guest::{Guest, OverLimit, TooManyOpen};
 use crate::outcome::{Cause, Failure};
 use crate::text::{self, size};
 
@@ -73,7 +73,8 @@ fn crash(
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         let message = format!(
-            "it holds {HANDLES} handles (open files, streams) at once, and may hold no more"
+            "it holds {} handles (open files, streams) at once, and may hold no more",
+            guest.table.max_capacity()
         );
         return ("HandleLimit", message);
     }

@@ -34,6 +34,10 @@ const TABLE_ELEMENTS: usize = 1_000_000;
 /// Most handles (files, streams, …) that a guest may hold at once.
 pub(super) const HANDLES: usize = 8_192;
 
+/// Handles that a call may hold on average, where many are in flight in an
+/// instance. A request over the network takes about ten.
+pub(super) const HANDLES_OF_A_CALL: usize = 64;
+
 /// The store's data.
 pub(super) struct Guest {
     pub(super) wasi: WasiCtx,

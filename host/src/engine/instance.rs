@@ -12,7 +12,10 @@ use super::bindings::tigerflow::task::types as wit;
 use super::description::Value;
 use super::fault::{self, Fault};
 use super::files;
-use super::guest::{Alias, Attempt, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, OWN_LANE, Opened};
+use super::guest::{
+    Alias, Attempt, GUEST_INPUT, GUEST_OUTPUT, Gauge, Guest, HANDLES, HANDLES_OF_A_CALL, OWN_LANE,
+    Opened,
+};
 use super::network::{Http, Network};
 use super::stdio::Stdio;
 use super::{Environment, Pre, Task};
@@ -35,6 +38,8 @@ pub struct Sandbox {
     pub output_limit: u64,
     /// Most files that an instance may hold open.
     pub open_files: usize,
+    /// Most calls in flight in an instance.
+    pub calls: usize,
     /// What it may reach over the network.
     pub network: Arc<Network>,
     /// Most time for an attempt, and for `teardown`.
@@ -178,6 +183,8 @@ pub(super) fn store(
         wasi(sandbox, staging, stdio)
     })?;
     store.data_mut().opened = Opened::new(sandbox.open_files);
+    let handles = HANDLES.max(HANDLES_OF_A_CALL * sandbox.calls);
+    store.data_mut().table.set_max_capacity(handles);
     store.data_mut().http = Http::new(Arc::clone(&sandbox.network));
     files::note_directories(store.data_mut(), sandbox)
         .map_err(|error| SetupError::Host(format!("{error:#}")))?;

@@ -19,9 +19,12 @@ const THREAD_FILES: usize = 4;
 /// two preopened, and one or two while it publishes.
 const INSTANCE_FILES: usize = 6;
 
-/// Files that each call in flight of an asynchronous task takes: one that the
-/// guest has open, and one that the host has while it publishes.
-const CALL_FILES: usize = 2;
+/// Files that each call in flight of an asynchronous task takes, at one time or
+/// another: its input, or its output.
+const CALL_FILES: usize = 1;
+
+/// Files that each of them may hold on average, where there are enough.
+const FILES_OF_A_CALL: usize = 8;
 
 /// Files that a guest may hold open at least, and at most.
 const LEAST_OPEN_FILES: usize = 16;
@@ -61,11 +64,12 @@ pub(super) fn share(plan: &mut Plan) {
         );
         plan.concurrency = most;
     }
-    let instances = match plan.task.interface() {
-        Interface::Task => plan.concurrency,
-        Interface::AsyncTask => plan.instances,
+    let (instances, calls) = match plan.task.interface() {
+        Interface::Task => (plan.concurrency, 1),
+        Interface::AsyncTask => (plan.instances, plan.concurrency.div_ceil(plan.instances)),
     };
-    let share = files.saturating_sub(ours) / instances;
-    plan.sandbox.open_files =
-        share.saturating_sub(instance).clamp(LEAST_OPEN_FILES, MOST_OPEN_FILES);
+    let share = (files.saturating_sub(ours) / instances).saturating_sub(instance);
+    let most = MOST_OPEN_FILES.max(calls * FILES_OF_A_CALL);
+    plan.sandbox.open_files = share.clamp(LEAST_OPEN_FILES, most);
+    plan.sandbox.calls = calls;
 }

@@ -35,6 +35,9 @@ use super::trouble::{Code, Trouble};
 const IDLE: Duration = Duration::from_secs(90);
 /// Most bytes of a response's head over HTTP/1, and of what is read at once.
 const HEAD_LIMIT: usize = 256 << 10;
+/// Most headers of a response over HTTP/1; hyper's own limit of 100 is less than
+/// some servers send.
+const HEADERS: usize = 1_000;
 /// Most bytes of a response's headers over HTTP/2, unpacked.
 const HEADERS_LIMIT: u32 = 128 << 10;
 /// What a guest that does not name itself is.
@@ -58,6 +61,7 @@ impl Client {
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_max_buf_size(HEAD_LIMIT)
+            .http1_max_headers(HEADERS)
             .http2_max_header_list_size(HEADERS_LIMIT)
             .build(connector);
         Client { http, origins }

@@ -131,7 +131,7 @@ impl Trouble {
             return Trouble::new(cut, format!("the connection failed: {error}"));
         };
         if hyper.is_parse_too_large() {
-            return Trouble::new(Code::HeadersTooLarge, "the response's headers are too large");
+            return Trouble::new(Code::HeadersTooLarge, "the response's headers are too large or too many");
         }
         if hyper.is_user() {
             return Trouble::new(Code::RequestBody, format!("the request is malformed: {hyper}"));
@@ -148,12 +148,13 @@ impl Trouble {
                 format!("the connection was cut {when} the response{reason}"),
             );
         }
-        // What HTTP/2 says of a stream that the host reset is in the source.
+        // What HTTP/2 says of a stream or connection that the host ended is in
+        // the source, in h2's words: `stream error received: …`.
         let reason = match hyper.source() {
             Some(source) => format!("{hyper}: {source}"),
             None => hyper.to_string(),
         };
-        if reason.contains("reset") || reason.contains("GOAWAY") {
+        if reason.contains("error received") || reason.contains("GOAWAY") {
             return Trouble::new(cut, format!("the host cut it {when} the response: {reason}"));
         }
         Trouble::new(Code::Protocol, format!("the response is not sound HTTP: {reason}"))
