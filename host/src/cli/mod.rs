@@ -1,7 +1,9 @@
 //! The command line: arguments in, exit code out.
 
+mod grants;
 mod inspect;
 mod parameters;
+mod policies;
 mod run;
 mod secrets;
 mod status;

@@ -12,14 +12,12 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, ValueEnum};
 
-use super::{LogArgs, Usage, parameters, secrets, values};
-use crate::engine::description::{Capability, Description, Grant};
-use crate::engine::{
-    Directory, Environment, HostRule, Interface, LoadError, Network, Sandbox, Task, network,
-};
-use crate::executor::gate::{Label, Rate};
+use super::grants::GrantArgs;
+use super::policies::{self, PolicyArgs};
+use super::{LogArgs, Usage, parameters, values};
+use crate::engine::{Interface, LoadError, Network, Sandbox, Task, network};
 use crate::run::plan::{self, Plan};
-use crate::schedule::{MaxFailures, Mode, RetryOn, RetryPolicy};
+use crate::schedule::Mode;
 use crate::workspace::names::{Extension, Pairing};
 use crate::{log, run};
 
@@ -42,22 +40,6 @@ const TASK_DEFAULTS: [&str; 17] = [
     "rate-limit",
     "label",
     "max-failures",
-];
-
-/// Those of them that say what to do about failures and load, which the journal
-/// keeps.
-const POLICIES: [&str; 11] = [
-    "timeout",
-    "retries",
-    "retry-delay",
-    "retry-backoff",
-    "retry-max-delay",
-    "retry-on",
-    "rate-limit",
-    "label",
-    "max-failures",
-    "concurrency-limit",
-    "instances",
 ];
 
 /// How many files are in flight in an asynchronous task, where nobody says.
@@ -147,44 +129,9 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Log")]
     progress: ProgressBar,
 
-    /// How many times more a file is tried whose attempt fails in one of the
-    /// ways of --retry-on. Until then it takes no place
-    #[arg(long, value_name = "N", default_value = "3", help_heading = "Retries")]
-    retries: u32,
-    /// What is worth another try: `transient` errors, which the task calls so,
-    /// a `timeout`, a `crash`; or `none`. What the task calls failed is final
-    #[arg(
-        long,
-        value_name = "CAUSE",
-        value_enum,
-        value_delimiter = ',',
-        default_value = "transient",
-        help_heading = "Retries"
-    )]
-    retry_on: Vec<Retried>,
-    /// How long to wait before the first retry, unless the task knows better (a
-    /// server's `Retry-After`); up to a quarter more, at random
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, default_value = "1s", help_heading = "Retries")]
-    retry_delay: Duration,
-    /// By how much each further wait is longer
-    #[arg(long, value_name = "FACTOR", value_parser = values::backoff, default_value = "2", help_heading = "Retries")]
-    retry_backoff: f64,
-    /// The longest wait, unless the task asks for more
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, default_value = "1m", help_heading = "Retries")]
-    retry_max_delay: Duration,
-    /// Stop early when so many files have failed in this run, or so many of a
-    /// hundred that ended, once 20 have: `100`, `5%` [default: never]
-    #[arg(long, value_name = "N|P%", value_parser = values::max_failures, help_heading = "Retries")]
-    max_failures: Option<MaxFailures>,
+    #[command(flatten)]
+    policies: PolicyArgs,
 
-    /// Begin no more attempts than these in any second, minute or hour, over all
-    /// instances: `30/s`, `2000/min`, `10000/h` [default: no limit]
-    #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "Limits")]
-    rate_limit: Option<Rate>,
-    /// Share a limit with every run on this machine that gives the same label:
-    /// `gpu=2` for two attempts at once over all of them
-    #[arg(long = "label", value_name = "NAME[=N]", value_parser = values::label, help_heading = "Limits")]
-    label: Vec<Label>,
     /// Stop an attempt that takes longer [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = values::limit, allow_hyphen_values = true, help_heading = "Limits")]
     timeout: Option<Duration>,
@@ -206,24 +153,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "1G", help_heading = "Limits")]
     response_limit: u64,
 
-    /// Let the task reach a directory, read-only or (`:rw`) for writing
-    #[arg(long = "dir", value_name = "HOST::GUEST[:ro|:rw]", value_parser = values::directory, help_heading = "Grants")]
-    directories: Vec<Directory>,
-    /// Let the task see an environment variable. Prefer NAME alone: a value on
-    /// the command line shows in the list of processes
-    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable, help_heading = "Grants")]
-    variables: Vec<values::Variable>,
-    /// Let the task see the environment variables that a file names, in lines
-    /// `NAME=VALUE`
-    #[arg(long = "env-file", value_name = "FILE", help_heading = "Grants")]
-    variable_files: Vec<PathBuf>,
-    /// Let the task send HTTP requests to a host: `api.example.org`,
-    /// `*.example.org` for all names under it, an address, a network
-    /// `10.0.0.0/8`. Without a port: https on 443 and http on 80. Addresses that
-    /// are not public are reached only where they are named themselves; what a
-    /// proxy (HTTPS_PROXY) resolves is not checked
-    #[arg(long = "allow-host", value_name = "HOST[:PORT]", help_heading = "Grants")]
-    hosts: Vec<HostRule>,
+    #[command(flatten)]
+    grants: GrantArgs,
 
     #[command(flatten)]
     log: LogArgs,
@@ -236,15 +167,6 @@ enum ProgressBar {
     Auto,
     Always,
     Never,
-}
-
-/// What may be worth another try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Retried {
-    Transient,
-    Timeout,
-    Crash,
-    None,
 }
 
 /// The command line with the task's parameters in it.
@@ -383,23 +305,15 @@ fn plan(
     bar: bool,
     command_line: &[OsString],
 ) -> anyhow::Result<Plan> {
-    if args.variables.iter().any(|variable| variable.name.is_empty()) {
-        return Err(Usage("--env needs a name: write it as `NAME` or `NAME=VALUE`".into()).into());
-    }
-    for file in &args.variable_files {
-        // What the command line names itself comes after, and holds.
-        let mut variables = values::variables(file)?;
-        variables.append(&mut args.variables);
-        args.variables = variables;
-    }
+    args.grants.read()?;
     let arguments = parameters::resolve(&task.description, matches, &args.params)?;
     plan::check_input_dir(&args.input_dir)?;
-    check_grants(&task.description, &args, command_line)?;
+    args.grants.check(&task.description, command_line)?;
     let pairing = Pairing { input: args.input_ext, output: args.output_ext };
-    check_directories(&args.directories)?;
+    args.grants.check_directories()?;
     plan::check_output_dir(&args.output_dir)?;
     plan::check_pairing(&args.input_dir, &args.output_dir, &pairing)?;
-    for directory in args.directories.iter().filter(|d| d.writable) {
+    for directory in args.grants.directories.iter().filter(|d| d.writable) {
         if plan::opens_workspace(&directory.host_path, &args.output_dir)? {
             return Err(Usage(format!(
                 "--dir `{}` would let the task write in the host's own workspace, which lies in \
@@ -410,7 +324,7 @@ fn plan(
         }
     }
     let mut workspace_visible = plan::opens_workspace(&args.input_dir, &args.output_dir)?;
-    for directory in &args.directories {
+    for directory in &args.grants.directories {
         workspace_visible |= plan::opens_workspace(&directory.host_path, &args.output_dir)?;
     }
     // A task that sets its own limits does not do so unseen.
@@ -432,35 +346,19 @@ fn plan(
         _ => Duration::from_secs(1),
     };
     let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
-    let retried = |cause| args.retry_on.contains(&cause);
-    if retried(Retried::None) && args.retry_on.len() > 1 {
-        return Err(Usage("--retry-on `none` goes with no other cause".into()).into());
-    }
-    let retry = RetryPolicy {
-        retries: args.retries,
-        delay: args.retry_delay,
-        backoff: args.retry_backoff,
-        max_delay: args.retry_max_delay,
-        on: RetryOn {
-            transient: retried(Retried::Transient),
-            timeout: retried(Retried::Timeout),
-            crash: retried(Retried::Crash),
-        },
-    };
+    let retry = args.policies.retry()?;
     let concurrency = concurrency(args.concurrency_limit, &task);
     Ok(Plan {
         sandbox: Sandbox {
             input_dir: args.input_dir,
-            directories: args.directories,
-            environment: Environment::new(
-                args.variables.into_iter().map(|v| (v.name, v.value)).collect(),
-            ),
+            environment: args.grants.environment(),
+            directories: args.grants.directories,
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
             open_files: 0,
             calls: 1,
             network: Arc::new(Network::new(
-                args.hosts,
+                args.grants.hosts,
                 network::Limits {
                     request_timeout: args.request_timeout,
                     response_limit: args.response_limit,
@@ -478,10 +376,10 @@ fn plan(
         concurrency,
         instances: args.instances.min(concurrency),
         retry,
-        rate: args.rate_limit,
-        labels: args.label,
-        max_failures: args.max_failures,
-        policies: policies(matches),
+        rate: args.policies.rate_limit,
+        labels: args.policies.label,
+        max_failures: args.policies.max_failures,
+        policies: policies::in_force(matches),
         retry_aborted: args.retry_aborted,
         mode,
         settle,
@@ -495,18 +393,6 @@ fn plan(
 
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
-}
-
-/// The policies in force, as options with their values.
-fn policies(matches: &ArgMatches) -> Vec<String> {
-    POLICIES
-        .into_iter()
-        .filter_map(|option| {
-            let values = matches.get_raw(&option.replace('-', "_"))?;
-            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
-            Some(format!("--{option} {}", values.join(",")))
-        })
-        .collect()
 }
 
 /// How many files are in flight: what the user asks for, within what the task
@@ -535,69 +421,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn check_directories(directories: &[Directory]) -> Result<(), Usage> {
-    for (i, directory) in directories.iter().enumerate() {
-        let path = &directory.host_path;
-        if let Err(error) = std::fs::read_dir(path) {
-            return Err(Usage(format!("--dir `{}` cannot be opened: {error}", path.display())));
-        }
-        if directories[..i].iter().any(|d| d.guest_path == directory.guest_path) {
-            let guest = &directory.guest_path;
-            return Err(Usage(format!("two --dir grants have the same guest path `{guest}`")));
-        }
-    }
-    Ok(())
-}
-
-/// Says all at once what the task needs and was not given, with the command
-/// line that would work.
-fn check_grants(
-    description: &Description,
-    args: &RunArgs,
-    command_line: &[OsString],
-) -> Result<(), Usage> {
-    let is_given = |grant: &Grant| match &grant.capability {
-        Capability::Directory { guest_path, writable } => args
-            .directories
-            .iter()
-            .any(|d| d.guest_path == guest_path.trim_end_matches('/') && (d.writable || !writable)),
-        Capability::Environment { name } => args.variables.iter().any(|v| v.name == *name),
-        Capability::Host { name } => {
-            name.parse().is_ok_and(|asked| network::covers(&args.hosts, &asked))
-        }
-    };
-    let missing: Vec<&Grant> =
-        description.grants.iter().filter(|g| g.required && !is_given(g)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut message = format!("the task {} needs more than was granted:", description.name);
-    for grant in &missing {
-        message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
-    }
-    message.push_str("\nThis command line grants it:\n  ");
-    for argument in secrets::without_values(command_line) {
-        message.push_str(&quote(&argument));
-        message.push(' ');
-    }
-    let options: Vec<String> = missing.iter().map(|grant| grant.option()).collect();
-    message.push_str(&options.join(" "));
-    if missing.iter().any(|g| matches!(g.capability, Capability::Directory { .. })) {
-        message.push_str("\nwith a directory of yours in place of HOST_DIR");
-    }
-    Err(Usage(message))
-}
-
-/// An argument as a shell takes it.
-fn quote(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.into()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -621,13 +444,5 @@ mod tests {
         assert_eq!(find("--input-dir=in -v t.wasm --greeting Hi").as_deref(), Some("t.wasm"));
         assert_eq!(find("--once -- -t.wasm").as_deref(), Some("-t.wasm"));
         assert_eq!(find("--help"), None);
-    }
-
-    #[test]
-    fn arguments_are_quoted_for_a_shell() {
-        assert_eq!(quote("--dir"), "--dir");
-        assert_eq!(quote("a b"), "'a b'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote(""), "''");
     }
 }

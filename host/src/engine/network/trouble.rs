@@ -131,7 +131,10 @@ impl Trouble {
             return Trouble::new(cut, format!("the connection failed: {error}"));
         };
         if hyper.is_parse_too_large() {
-            return Trouble::new(Code::HeadersTooLarge, "the response's headers are too large or too many");
+            return Trouble::new(
+                Code::HeadersTooLarge,
+                "the response's headers are too large or too many",
+            );
         }
         if hyper.is_user() {
             return Trouble::new(Code::RequestBody, format!("the request is malformed: {hyper}"));
