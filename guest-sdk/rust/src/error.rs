@@ -108,6 +108,14 @@ impl Error {
         Self::new(Class::Failed, io_kind(error), chain)
     }
 
+    /// Says where the error entered the task's code, where that is not the
+    /// caller of the function that made it.
+    #[must_use]
+    pub(crate) fn at(mut self, location: &'static Location<'static>) -> Self {
+        self.0.location = location;
+        self
+    }
+
     /// Names the kind of error, which becomes `exception_type`.
     #[must_use]
     pub fn with_kind(mut self, kind: impl Into<Cow<'static, str>>) -> Self {

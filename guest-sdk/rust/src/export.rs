@@ -8,7 +8,7 @@ pub use crate::bindings::exports::tigerflow::task::task::Guest;
 pub use crate::bindings::tigerflow::task::types::{Argument, Description, Failure, RunError};
 use crate::params::Arguments;
 pub use crate::task::Package;
-use crate::{Error, Input, Output, Params, Result, Task, file};
+use crate::{Error, Input, Output, Params, Result, Task, file, log};
 
 /// Exports a task from the component: `export_task!(Hello);`, once in a crate.
 ///
@@ -20,7 +20,7 @@ macro_rules! export_task {
         const _: () = {
             ::std::thread_local! {
                 static CONTEXT: $crate::export::Slot<$task> =
-                    const { $crate::export::Slot::new() };
+                    const { $crate::export::Slot::new(::core::module_path!()) };
             }
 
             struct Exported;
@@ -31,6 +31,7 @@ macro_rules! export_task {
                         name: ::core::env!("CARGO_PKG_NAME"),
                         version: ::core::env!("CARGO_PKG_VERSION"),
                         description: ::core::env!("CARGO_PKG_DESCRIPTION"),
+                        module: ::core::module_path!(),
                     })
                 }
 
@@ -66,7 +67,7 @@ macro_rules! export_task {
 
 /// Answers `describe`.
 pub fn describe<T: Task>(package: &Package) -> Description {
-    print_panics_on_one_line();
+    prepare(package.module);
     T::about().into_description(package, T::Params::parameters())
 }
 
@@ -85,18 +86,15 @@ pub const fn functions<G: Guest>() -> Functions {
 
 /// Where an instance keeps its context between calls.
 #[derive(Debug)]
-pub struct Slot<T>(RefCell<Option<T>>);
-
-impl<T> Slot<T> {
-    /// No context yet.
-    pub const fn new() -> Self {
-        Self(RefCell::new(None))
-    }
+pub struct Slot<T> {
+    context: RefCell<Option<T>>,
+    module: &'static str,
 }
 
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self::new()
+impl<T> Slot<T> {
+    /// No context yet. `module` is where the task is exported.
+    pub const fn new(module: &'static str) -> Self {
+        Self { context: RefCell::new(None), module }
     }
 }
 
@@ -106,12 +104,12 @@ impl<T: Task> Slot<T> {
     /// # Errors
     /// Those of the task, and of arguments that do not fit its parameters.
     pub fn setup(&self, arguments: Vec<Argument>) -> Result<(), Failure> {
-        print_panics_on_one_line();
+        prepare(self.module);
         let result = T::Params::from_arguments(&mut Arguments::new(arguments)).and_then(T::setup);
         flush_stdout();
         match result {
             Ok(context) => {
-                self.0.replace(Some(context));
+                self.context.replace(Some(context));
                 Ok(())
             }
             Err(error) => Err(error.into_failure()),
@@ -123,18 +121,12 @@ impl<T: Task> Slot<T> {
     /// # Errors
     /// Those of the task.
     pub fn run(&self, input: String, output: String) -> Result<(), RunError> {
-        let context = self.0.borrow();
+        let context = self.context.borrow();
         let Some(context) = &*context else {
             return Err(out_of_order("run").into_run_error());
         };
         let result = context.run(&Input::new(input), &Output::new(output));
-        // What a dropped writer could not write must not pass for a success.
-        let lost = file::take_lost_error();
-        flush_stdout();
-        match (result, lost) {
-            (Ok(()), Some(lost)) => Err(lost.into_run_error()),
-            (result, _) => result.map_err(Error::into_run_error),
-        }
+        end_of_run(result, file::take_lost_error())
     }
 
     /// Answers `teardown`.
@@ -142,7 +134,7 @@ impl<T: Task> Slot<T> {
     /// # Errors
     /// Those of the task.
     pub fn teardown(&self) -> Result<(), Failure> {
-        let result = match self.0.take() {
+        let result = match self.context.take() {
             Some(context) => context.teardown(),
             None => Err(out_of_order("teardown")),
         };
@@ -151,36 +143,52 @@ impl<T: Task> Slot<T> {
     }
 }
 
+/// The host's view of how a `run` ended. `lost` is what a dropped writer could
+/// not write, which must not pass for a success.
+pub(crate) fn end_of_run(result: Result<()>, lost: Option<Error>) -> Result<(), RunError> {
+    flush_stdout();
+    match (result, lost) {
+        (Ok(()), Some(lost)) => Err(lost.into_run_error()),
+        (result, _) => result.map_err(Error::into_run_error),
+    }
+}
+
 /// Shows what a task printed without an end of line. Nothing else would: an
 /// instance is dropped without an exit of its program.
-fn flush_stdout() {
+pub(crate) fn flush_stdout() {
     // What goes to stdout is no result: that it cannot be shown fails no file.
     let _ = std::io::stdout().flush();
 }
 
-fn out_of_order(call: &str) -> Error {
+pub(crate) fn out_of_order(call: &str) -> Error {
     Error::failed(format_args!("`{call}` was called before `setup`")).with_kind("OrderOfCalls")
+}
+
+/// Makes what a task says beside its results reach the host. `module` is where
+/// the task is exported. A native test has its own ways.
+pub(crate) fn prepare(module: &'static str) {
+    static ONCE: Once = Once::new();
+    if cfg!(target_family = "wasm") {
+        ONCE.call_once(|| {
+            print_panics_on_one_line();
+            log::install(module);
+        });
+    }
 }
 
 /// A panic aborts a component. What it says must reach stderr before: the host
 /// puts the end of stderr into the `.err` file. One line, without the standard
 /// hook's thread name and its advice to set an environment variable.
 fn print_panics_on_one_line() {
-    static ONCE: Once = Once::new();
-    if cfg!(not(target_family = "wasm")) {
-        return;
-    }
-    ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
-            let message = info.payload_as_str().unwrap_or("(no message)");
-            let mut stderr = std::io::stderr();
-            // Nothing is left to do where even stderr fails.
-            let _ = match info.location() {
-                Some(place) => writeln!(stderr, "panicked at {place}: {message}"),
-                None => writeln!(stderr, "panicked: {message}"),
-            };
-        }));
-    });
+    std::panic::set_hook(Box::new(|info| {
+        let message = info.payload_as_str().unwrap_or("(no message)");
+        let mut stderr = std::io::stderr();
+        // Nothing is left to do where even stderr fails.
+        let _ = match info.location() {
+            Some(place) => writeln!(stderr, "panicked at {place}: {message}"),
+            None => writeln!(stderr, "panicked: {message}"),
+        };
+    }));
 }
 
 #[cfg(test)]
@@ -233,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_instance_lives_from_setup_to_teardown() {
-        let slot = Slot::<Picky>::new();
+        let slot = Slot::<Picky>::new("");
         slot.setup(argument("b")).unwrap();
         assert_eq!(run(&slot, "/input/a.txt", "/output/a.txt"), Ok(()));
         let error = run(&slot, "/input/b.txt", "/output/b.txt").unwrap_err();
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn setup_needs_its_parameters() {
-        let slot = Slot::<Picky>::new();
+        let slot = Slot::<Picky>::new("");
         let failure = slot.setup(Vec::new()).unwrap_err();
         assert_eq!(failure.kind, "MissingParameter");
         assert_eq!(run(&slot, "", "").unwrap_err(), "`run` was called before `setup`");
@@ -254,7 +262,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_write_that_fails_late_fails_the_run() {
-        let slot = Slot::<Picky>::new();
+        let slot = Slot::<Picky>::new("");
         slot.setup(argument("")).unwrap();
         let error = run(&slot, "/input/full", "/dev/full").unwrap_err();
         assert!(error.starts_with("cannot write the end of the output"), "{error}");
@@ -263,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_description_joins_task_and_package() {
-        let package = Package { name: "picky", version: "1.0.0", description: "Picks" };
+        let package = Package { name: "picky", version: "1.0.0", description: "Picks", module: "" };
         let description = describe::<Picky>(&package);
         assert_eq!((&*description.name, &*description.summary), ("picky", "Picks"));
         assert_eq!(description.parameters[0].name, "bad");

@@ -43,12 +43,16 @@
 //! # Where things are
 //!
 //! - [`Task`], [`export_task!`], [`About`], [`Grant`]: what a task is and needs.
+//! - [`AsyncTask`], [`export_async_task!`], [`time`]: a task that mostly waits.
+//!   It needs the feature `async`.
 //! - [`Params`], [`Choice`]: its parameters, which become options of the
 //!   command line.
 //! - [`Input`], [`Output`]: its files. Both are also a [`Path`](std::path::Path).
 //! - [`Error`], [`Result`], [`Context`], [`bail!`]: how it fails.
+//! - [`http`]: asking servers.
 //! - [`log`]: what it says while it works.
 //! - [`fs`]: whole files by path, faster than `std::fs` in a component.
+//! - [`testing`]: what native tests need.
 //!
 //! [tigerflow]: https://github.com/tigerflow-host/tigerflow-host
 
@@ -60,25 +64,51 @@ extern crate self as tigerflow_task;
 #[doc(hidden)]
 #[allow(missing_docs, clippy::all)]
 pub mod bindings;
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all)]
+#[cfg(feature = "async")]
+pub mod bindings_async;
 mod error;
 #[doc(hidden)]
 pub mod export;
+#[doc(hidden)]
+#[cfg(feature = "async")]
+pub mod export_async;
 mod file;
 pub mod fs;
+pub mod http;
 pub mod log;
 pub mod params;
 mod task;
+pub mod testing;
+#[cfg(feature = "async")]
+pub mod time;
 
 pub use error::{Context, Error, Result};
 pub use file::{Input, Output, Reader, Writer};
 pub use params::{Choice, Params};
+#[cfg(feature = "async")]
+pub use task::AsyncTask;
 pub use task::{About, Grant, Task};
 pub use tigerflow_task_derive::{Choice, Params};
 
+/// Exports an asynchronous task: a feature of this crate that is off.
+#[cfg(not(feature = "async"))]
+#[macro_export]
+macro_rules! export_async_task {
+    ($task:ty) => {
+        ::core::compile_error!(
+            "asynchronous tasks are a feature: tigerflow-task = { …, features = [\"async\"] }"
+        );
+    };
+}
+
 /// All that a task usually needs: `use tigerflow_task::prelude::*;`.
 pub mod prelude {
+    #[cfg(feature = "async")]
+    pub use crate::AsyncTask;
     pub use crate::{
         About, Choice, Context, Error, Grant, Input, Output, Params, Result, Task, bail,
-        export_task,
+        export_async_task, export_task,
     };
 }

@@ -45,6 +45,83 @@ pub trait Task: Sized + 'static {
     }
 }
 
+/// A task that mostly waits: for answers of a server, say. One instance serves
+/// many [`run`](AsyncTask::run) calls at once, which share one context and one
+/// thread, so `Rc`, `Cell` and `RefCell` will do.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::time::Duration;
+/// use tigerflow_task::prelude::*;
+/// use tigerflow_task::time;
+///
+/// struct Patient {
+///     files: Cell<u32>,
+/// }
+///
+/// impl AsyncTask for Patient {
+///     type Params = ();
+///
+///     async fn setup(_: ()) -> Result<Self> {
+///         Ok(Patient { files: Cell::new(0) })
+///     }
+///
+///     async fn run(&self, input: &Input, output: &Output) -> Result<()> {
+///         self.files.set(self.files.get() + 1);
+///         time::sleep(Duration::from_millis(10)).await;
+///         output.write(input.read()?)
+///     }
+/// }
+///
+/// export_async_task!(Patient);
+/// ```
+///
+/// It needs the crate's feature `async`. Other calls go on at each `.await`, and
+/// only there:
+///
+/// - Hold no borrow of a `RefCell` over an `.await`: the next call that borrows
+///   it would panic, and a panic ends every call of the instance.
+/// - Whatever blocks stalls every call of the instance. Instead of
+///   `std::thread::sleep` there is [`time::sleep`](crate::time::sleep), instead
+///   of [`http::blocking`](crate::http::blocking) there is
+///   [`http`](crate::http). Files take microseconds, so [`Input`], [`Output`]
+///   and `std::fs` are the same as in a [`Task`].
+/// - A long computation is better off in a [`Task`], of which the host runs one
+///   on each core.
+#[cfg(feature = "async")]
+#[allow(async_fn_in_trait)] // One thread: nothing has to be `Send`.
+pub trait AsyncTask: Sized + 'static {
+    /// The task's parameters: a type with `#[derive(Params)]`, or `()`.
+    type Params: Params;
+
+    /// As in [`Task`].
+    #[must_use]
+    fn about() -> About {
+        About::new()
+    }
+
+    /// As in [`Task`].
+    ///
+    /// # Errors
+    /// An error here stops the whole run with its message.
+    async fn setup(params: Self::Params) -> Result<Self>;
+
+    /// As in [`Task`]; up to `--concurrency-limit` calls are in flight at once.
+    ///
+    /// # Errors
+    /// An error ends this file only, and becomes its `.err` file. See
+    /// [`Error`](crate::Error) for errors that are worth another try.
+    async fn run(&self, input: &Input, output: &Output) -> Result<()>;
+
+    /// As in [`Task`]; it comes when no `run` is in flight.
+    ///
+    /// # Errors
+    /// The host reports an error here, and counts it as a failure of the run.
+    async fn teardown(self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What a task is and needs, beyond what its Cargo package says.
 ///
 /// ```
@@ -197,6 +274,8 @@ pub struct Package {
     pub name: &'static str,
     pub version: &'static str,
     pub description: &'static str,
+    /// Where the task is exported.
+    pub module: &'static str,
 }
 
 impl Package {
@@ -211,7 +290,7 @@ mod tests {
     use super::*;
 
     const PACKAGE: Package =
-        Package { name: "Count_words", version: "1.2.3", description: "Counts words" };
+        Package { name: "Count_words", version: "1.2.3", description: "Counts words", module: "" };
 
     #[test]
     fn the_package_fills_what_about_leaves_open() {

@@ -126,7 +126,7 @@ async fn exchange(
     request.headers_mut().entry(USER_AGENT).or_insert(AGENT);
     // Where the proxy passes plain requests on, each has to show who sends it.
     if !target.tls
-        && let Some(proxy) = network.proxy(request.uri(), &target)
+        && let Some(proxy) = network.proxy(request.uri(), &target)?
         && let Some(auth) = proxy.basic_auth()
     {
         request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());

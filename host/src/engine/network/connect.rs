@@ -20,7 +20,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -88,7 +88,7 @@ impl Connector {
     async fn connect(self, uri: Uri, permit: OwnedSemaphorePermit) -> Result<Stream, Trouble> {
         // Once more, as this is where it counts.
         let target = self.network.check(&uri)?;
-        let (io, proxied) = match self.network.proxy(&uri, &target) {
+        let (io, proxied) = match self.network.proxy(&uri, &target)? {
             None => (self.direct(&uri, &target).await?, false),
             Some(proxy) => self.through(&proxy, &uri, &target).await?,
         };
@@ -152,14 +152,23 @@ impl Connector {
         target: &Target,
     ) -> Result<(Io, bool), Trouble> {
         let scheme = proxy.uri().scheme_str().unwrap_or_default();
-        let failed = |error: &dyn std::fmt::Display| {
-            Trouble::new(Code::Proxy, format!("the proxy {}: {error}", shown(proxy.uri())))
+        let trouble = |code, error: &dyn std::fmt::Display| {
+            Trouble::new(code, format!("the proxy {}: {error}", shown(proxy.uri())))
+        };
+        let failed = |error: &dyn std::fmt::Display| trouble(Code::Proxy, error);
+        // A proxy that wants a password goes on to; what else it could not do may
+        // work later.
+        let refused = |error: &dyn std::fmt::Display| match error.to_string() {
+            text if text.contains("auth") => trouble(Code::Proxy, &text),
+            text => trouble(Code::Unreachable, &text),
         };
         let at = with_port(proxy.uri()).ok_or_else(|| failed(&"its URL is malformed"))?;
         let mut tcp = HttpConnector::new();
         self.set_up(&mut tcp);
-        let io =
-            tcp.call(at.clone()).await.map_err(|error| failed(&Trouble::connecting(&error)))?;
+        let io = tcp.call(at.clone()).await.map_err(|error| {
+            let connecting = Trouble::connecting(&error);
+            trouble(connecting.code, &connecting)
+        })?;
         let mut io: Io = Box::new(io.into_inner());
         if scheme == "https" {
             let proxy = Target::of(&at).ok_or_else(|| failed(&"its URL is malformed"))?;
@@ -186,18 +195,18 @@ impl Connector {
                 if let Some((user, password)) = auth {
                     socks = socks.with_auth(user.into(), password.into());
                 }
-                socks.call(wanted).await.map_err(|error| failed(&error))?
+                socks.call(wanted).await.map_err(|error| refused(&error))?
             }
             ("socks4" | "socks4a", _) => {
                 let mut socks = SocksV4::new(at, given);
-                socks.call(wanted).await.map_err(|error| failed(&error))?
+                socks.call(wanted).await.map_err(|error| refused(&error))?
             }
             _ if target.tls => {
                 let mut tunnel = Tunnel::new(at, given);
                 if let Some(auth) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
-                tunnel.call(wanted).await.map_err(|error| failed(&error))?
+                tunnel.call(wanted).await.map_err(|error| refused(&error))?
             }
             _ => {
                 let Given(Some(io)) = given else { return Err(failed(&"no connection")) };
@@ -211,12 +220,18 @@ impl Connector {
 
 impl Network {
     /// The proxy that a request goes through.
-    pub(super) fn proxy(&self, uri: &Uri, target: &Target) -> Option<Intercept> {
+    pub(super) fn proxy(&self, uri: &Uri, target: &Target) -> Result<Option<Intercept>, Trouble> {
         let own = match &target.host {
             Host::Name(name) => is_localhost(name),
             Host::Address(address) => Reach::of(*address) == Reach::Loopback,
         };
-        if own { None } else { self.proxies().intercept(uri) }
+        if own {
+            return Ok(None);
+        }
+        match self.proxies() {
+            Ok(proxies) => Ok(proxies.intercept(uri)),
+            Err(reason) => Err(Trouble::new(Code::Proxy, reason)),
+        }
     }
 }
 
@@ -252,8 +267,12 @@ async fn handshake(
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Takes milliseconds.
 pub(super) fn system_tls() -> Result<Arc<rustls::ClientConfig>, String> {
     let found = rustls_native_certs::load_native_certs();
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|n| std::env::var_os(n).is_some());
     for error in &found.errors {
-        tracing::debug!("A certificate of this system cannot be read: {error}");
+        match named {
+            Some(name) => tracing::warn!("A certificate that {name} names cannot be read: {error}"),
+            None => tracing::debug!("A certificate of this system cannot be read: {error}"),
+        }
     }
     let mut roots = rustls::RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
@@ -289,6 +308,25 @@ pub(super) fn origin(target: &Target) -> String {
 /// Of a URL, what logs may show.
 pub(super) fn origin_of(uri: &Uri) -> String {
     Target::of(uri).map_or_else(|| "an unknown host".into(), |target| origin(&target))
+}
+
+/// The proxies that the environment names, as curl reads it: `HTTP_PROXY`,
+/// `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case. One that is
+/// malformed is not passed over: a request that should go through a proxy must
+/// not go out without.
+pub(super) fn proxies() -> Result<Matcher, String> {
+    let anywhere = Uri::from_static("http://example.org/");
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        for name in [name.to_owned(), name.to_ascii_lowercase()] {
+            // Without its value, which may hold a password.
+            if let Some(value) = std::env::var(&name).ok().filter(|value| !value.is_empty())
+                && Matcher::builder().all(value).build().intercept(&anywhere).is_none()
+            {
+                return Err(format!("{name} is no URL of a proxy: mend it, or unset it"));
+            }
+        }
+    }
+    Ok(Matcher::from_env())
 }
 
 /// A proxy as messages show it.

@@ -76,7 +76,7 @@ pub struct Network {
     /// TLS with the system's certificates, or why there is none.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
     /// The proxies that the environment names.
-    proxies: OnceLock<Matcher>,
+    proxies: OnceLock<Result<Matcher, String>>,
     /// A permit for each connection. Each takes one of the process's files.
     connections: OnceLock<Arc<Semaphore>>,
     /// What names resolve to, in place of the system's answer.
@@ -131,10 +131,9 @@ impl Network {
         }
     }
 
-    /// The proxies that the environment names, as curl reads it: `HTTP_PROXY`,
-    /// `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case.
-    fn proxies(&self) -> &Matcher {
-        self.proxies.get_or_init(Matcher::from_env)
+    /// The proxies that the environment names, or what is wrong with them.
+    fn proxies(&self) -> &Result<Matcher, String> {
+        self.proxies.get_or_init(connect::proxies)
     }
 
     /// Permits for connections: for a quarter of the files that the process may

@@ -28,7 +28,7 @@ fn network(rules: &[String]) -> Network {
     };
     let network = Network::new(rules, limits);
     // Not those of whoever runs the tests.
-    let _ = network.proxies.set(Matcher::builder().build());
+    let _ = network.proxies.set(Ok(Matcher::builder().build()));
     network
 }
 
@@ -566,7 +566,7 @@ async fn plain_requests_are_handed_to_a_proxy() {
 }
 
 fn with_proxy(mut network: Network, matcher: Matcher) -> Arc<Network> {
-    network.proxies = matcher.into();
+    network.proxies = Ok(matcher).into();
     Arc::new(network)
 }
 

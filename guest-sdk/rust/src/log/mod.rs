@@ -9,11 +9,24 @@
 //! ```
 //!
 //! The host shows `info!` and above by default, `debug!` with `-v` and
-//! `trace!` with `-vv`. A task's `println!` goes to the host's stdout, and its
+//! `trace!` with `-vv`, with the name of the file that is being worked on.
+//!
+//! The crate `log` reaches the host's log, too, and with the feature `tracing`
+//! the crate `tracing`: the task's own lines all, those of libraries from
+//! `info` on, or as [`show_others_from`] says, with the library's name in front.
+//!
+//! A task's `println!` goes to the host's stdout, and its
 //! `eprintln!` to the `.err` file of an attempt that fails. Outside of a
 //! component the lines go to stderr.
 
+#[cfg(feature = "tracing")]
+mod events;
+mod facade;
+
 use std::fmt::Arguments;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+pub(crate) use facade::install;
 
 pub use crate::bindings::tigerflow::task::report::Level;
 #[doc(inline)]
@@ -31,6 +44,28 @@ pub fn line(level: Level, message: Arguments<'_>) {
     }
     #[cfg(not(target_family = "wasm"))]
     eprintln!("{level:?}: {message}");
+}
+
+/// From which level on a library's line is shown.
+static OTHERS: AtomicU8 = AtomicU8::new(Level::Info as u8);
+
+/// Shows the lines of libraries from this level on, where they use the crates
+/// `log` or `tracing`; from [`Level::Info`] on by default. Some say a lot, and
+/// each line is a call to the host.
+pub fn show_others_from(level: Level) {
+    OTHERS.store(level as u8, Ordering::Relaxed);
+    #[cfg(feature = "tracing")]
+    events::refresh();
+}
+
+fn min_level() -> Level {
+    match OTHERS.load(Ordering::Relaxed) {
+        0 => Level::Trace,
+        1 => Level::Debug,
+        2 => Level::Info,
+        3 => Level::Warn,
+        _ => Level::Error,
+    }
 }
 
 /// Tells the host how far the work on one input is, from 0.0 to 1.0.
