@@ -63,18 +63,6 @@ fn outcomes(bench: &Bench) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-/// After a run in good order, the workspace holds its three records, and
-/// nothing that was being written.
-#[track_caller]
-fn assert_tidy(bench: &Bench, task: &str) {
-    let workspace = bench.output().join(".tigerflow").join(task);
-    let names: Vec<PathBuf> = files(&workspace).into_keys().collect();
-    let kept = ["journal.jsonl", "lock", "run.json"].map(PathBuf::from);
-    assert_eq!(names, kept, "what a workspace keeps");
-    let staging = fs::read_dir(workspace.join("staging")).expect("staging stands");
-    assert_eq!(staging.count(), 0, "staging is empty");
-}
-
 fn slow(bench: &Bench, pause: u32, more: &[&str]) -> Command {
     let pause = format!("pause={pause}");
     let mut arguments = vec!["--once", "--concurrency-limit", "4", "--param", &pause];
@@ -127,7 +115,7 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
     assert!(before > 0 && before < FILES, "{before} outputs after {KILLS} kills prove little");
     finish(&mut slow(&bench, 0, &[])).expect(0).says(&format!("{before} succeeded before"));
     assert!(outcomes(&bench) == expected, "outputs as those of an undisturbed run");
-    assert_tidy(&bench, "slow");
+    bench.assert_tidy("slow");
 
     // What was published was never worked on again.
     let journal = fs::read(bench.output().join(".tigerflow/slow/journal.jsonl")).expect("journal");
@@ -202,7 +190,7 @@ fn kills_among_failures_leave_one_outcome_for_each_input() {
         let expected = if number % 3 == 1 { (false, true) } else { (true, false) };
         assert_eq!(both, expected, "{out} and {err}");
     }
-    assert_tidy(&bench, "slow");
+    bench.assert_tidy("slow");
 }
 
 #[test]
@@ -229,7 +217,7 @@ fn a_journal_that_was_cut_off_misleads_nobody() {
     fs::write(&path, cut).expect("it can be damaged");
 
     let status = |code| finish(host().arg("status").arg(bench.output())).expect(code);
-    assert!(status(0).stdout.contains("1 done"));
+    assert!(status(0).stdout.contains("1: 1 succeeded, 0 failed"));
     bench.add("b.txt", "two");
     bench.run(&guest("slow"), &[]).expect(0).says("1 succeeded before, 0 failed before, 1 to do");
     assert_eq!(bench.out("b.out"), "TWO");
@@ -241,7 +229,7 @@ fn a_journal_that_was_cut_off_misleads_nobody() {
     let events: Vec<&str> = lines.iter().filter_map(|line| line["event"].as_str()).collect();
     let run = ["run-started", "attempt", "run-ended"];
     assert_eq!(events, [run, run].concat(), "only the damaged line is lost");
-    assert!(status(0).stdout.contains("2 done"));
+    assert!(status(0).stdout.contains("2: 2 succeeded, 0 failed"));
 }
 
 #[test]
@@ -298,7 +286,7 @@ fn a_second_run_is_refused_and_the_first_goes_on() {
     assert_eq!(bench.names(), ["a.other", "b.other"]);
 
     gate.open("open");
-    live.wait().expect(0).says("2 done");
+    live.wait().expect(0).says("2 succeeded, 0 failed");
     assert_eq!(bench.names(), ["a.other", "a.out", "b.other", "b.out"]);
     assert_eq!(bench.out("b.out"), "TWO");
 }

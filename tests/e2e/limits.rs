@@ -91,7 +91,7 @@ fn a_timeout_stops_what_computes_and_what_sleeps() {
         assert!((0.5..20.0).contains(&seconds), "{seconds}");
     }
     assert_eq!(bench.out("c.out"), "C 0");
-    done.says("1 succeeded, 2 failed");
+    done.says("1 succeeded, 0 failed, 2 timed out");
 }
 
 #[test]
@@ -213,15 +213,15 @@ fn each_level_of_the_log_has_its_option() {
 }
 
 #[test]
-fn a_log_line_bears_the_tasks_name() {
+fn a_log_line_bears_the_files_name_and_outside_of_files_the_tasks() {
     let bench = Bench::new();
-    bench.add("a.txt", "levels");
-    let done = bench.run(&guest("talk"), &[]).expect(0);
-    let line = log(&done, "INFO").into_iter().find(|m| m.ends_with("an info line"));
-    assert!(line.expect("the line").contains("talk"), "{}", done.stderr);
-    // In `setup` as well.
-    let line = log(&done, "INFO").into_iter().find(|m| m.ends_with("ready to talk"));
-    assert!(line.expect("the line").contains("talk:"), "{}", done.stderr);
+    bench.add("a.txt", "levels").add("b.txt", "levels");
+    let done = bench.run(&guest("talk"), &["--concurrency-limit", "1"]).expect(0);
+    let said = |words: &str| -> Vec<String> {
+        log(&done, "INFO").into_iter().filter(|message| message.ends_with(words)).collect()
+    };
+    assert_eq!(said("an info line"), ["a.txt: an info line", "b.txt: an info line"]);
+    assert_eq!(said("ready to talk"), ["talk: ready to talk"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tigerflow_tests::{Bench, Done, wait, wait_until};
+use tigerflow_tests::{Bench, Done, assert_sound, wait, wait_until};
 
 /// A running host. What is left of it is killed when it is dropped.
 pub struct Live {
@@ -68,6 +68,7 @@ impl Live {
     pub fn wait(mut self) -> Done {
         let done = wait(self.child.take().expect("it is waited for once"));
         let stdout = fs::read(self.log.with_extension("stdout")).expect("it can be read");
+        assert_sound(&self.log());
         Done { stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr: self.log(), ..done }
     }
 }

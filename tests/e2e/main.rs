@@ -9,6 +9,7 @@ mod full_disk;
 mod limits;
 mod live;
 mod names;
+mod network;
 mod outcomes;
 mod parameters;
 mod plugins;

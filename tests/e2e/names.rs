@@ -174,7 +174,7 @@ fn of_two_inputs_of_one_stem_the_extension_decides() {
 fn empty_inputs_have_outputs() {
     let bench = Bench::new();
     bench.add("empty.txt", "");
-    bench.run(&guest("upper"), &[]).expect(0).says("1 done");
+    bench.run(&guest("upper"), &[]).expect(0).says("1 succeeded, 0 failed");
     assert_eq!(bench.out("empty.out"), "");
 }
 
@@ -410,7 +410,9 @@ fn input_and_output_directory_may_be_nested() {
     assert_eq!(names(&inner), ["a.out"]);
     // Outputs there end in the input's extension, and still are no inputs.
     run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[]).expect(0).says("1 file:");
-    run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[]).expect(0).says("1 succeeded before");
+    run("upper", (&bench.input(), ".txt"), (&inner, ".txt"), &[])
+        .expect(0)
+        .says("1 succeeded before");
     assert_eq!(names(&inner), ["a.out", "a.txt"]);
 
     let within = bench.output().join("within");

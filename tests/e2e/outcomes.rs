@@ -98,10 +98,15 @@ fn an_err_says_all_that_there_is_to_say() {
 fn a_failed_file_is_run_again_only_when_asked() {
     let bench = Bench::new();
     bench.add("a.txt", "fail 1").add("b.txt", "good b").add("c.txt", "aborted no");
-    bench.run(&guest("misbehave"), &[]).expect(3).says("3 files: 0 succeeded before").says("3 to do");
+    bench
+        .run(&guest("misbehave"), &[])
+        .expect(3)
+        .says("3 files: 0 succeeded before")
+        .says("3 to do");
     // Nothing to do, and still one failed.
     let done = bench.run(&guest("misbehave"), &[]).expect(3);
-    let done = done.says("1 succeeded before, 1 failed before (--retry-failed").says("1 aborted before");
+    let done =
+        done.says("1 succeeded before, 1 failed before (--retry-failed").says("1 aborted before");
     assert_eq!((begun(&done), lines(&done, "setup")), (0, 0));
 
     for attempts in 2..=3 {
@@ -126,7 +131,7 @@ fn attempts_are_counted_over_faults_of_every_kind() {
     for (attempts, content) in ["abort", "transient busy", "sleep", "directory"].iter().enumerate()
     {
         bench.add("a.txt", content);
-        let more = ["--retry-failed", "--timeout", "500ms"];
+        let more = ["--retry-failed", "--timeout", "500ms", "--retries", "0"];
         bench.run(&guest("misbehave"), &more).expect(3);
         assert_eq!(bench.err("a.err")["attempts"], attempts + 1, "{content}");
     }
@@ -144,7 +149,8 @@ fn an_aborted_file_is_no_failure() {
     done.says("Aborted processing: a.txt (nothing in it)").says("1 succeeded, 0 failed, 1 aborted");
     assert_eq!(bench.names(), ["a.err", "b.out"]);
     let done = bench.run(&guest("misbehave"), &["--retry-failed"]).expect(0);
-    assert_eq!(begun(&done.says("1 aborted before, 0 to do")), 0);
+    let hint = "1 aborted before (--retry-aborted runs them again), 0 to do";
+    assert_eq!(begun(&done.says(hint)), 0);
 }
 
 #[test]
@@ -154,7 +160,8 @@ fn of_an_output_and_an_err_the_output_wins() {
     bench.run(&guest("misbehave"), &[]).expect(3);
     // A run was killed between the two steps of publishing.
     fs::write(bench.output().join("a.out"), "complete").expect("an output");
-    let done = bench.run(&guest("misbehave"), &[]).expect(0).says("1 succeeded before, 0 failed before");
+    let done =
+        bench.run(&guest("misbehave"), &[]).expect(0).says("1 succeeded before, 0 failed before");
     assert_eq!(begun(&done), 0);
     assert_eq!(bench.names(), ["a.out"]);
     assert_eq!(bench.out("a.out"), "complete");

@@ -301,8 +301,13 @@ fn every_component_has_a_test() {
     };
     let tests = repository().join("tests");
     let mut source = String::new();
-    for entry in fs::read_dir(tests.join("e2e")).expect("the tests") {
-        source += &fs::read_to_string(entry.expect("an entry").path()).expect("a test");
+    for directory in ["e2e", "e2e/network"] {
+        for entry in fs::read_dir(tests.join(directory)).expect("the tests") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                source += &fs::read_to_string(path).expect("a test");
+            }
+        }
     }
     let manifest = fs::read_to_string(tests.join("guests/Cargo.toml")).expect("a manifest");
     let mut guests = names(tests.join("guests/src"));
@@ -319,7 +324,8 @@ fn every_component_has_a_test() {
     plugins.remove("Cargo");
     assert!(plugins.contains("hello"), "{plugins:?}");
     for name in &plugins {
-        let runs = source.contains(&format!("run(&bench, \"{name}\", "));
+        let runs = source.contains(&format!("run(&bench, \"{name}\", "))
+            || source.contains(&format!("plugin(\"{name}\")"));
         assert!(runs, "no test runs the plugin {name}");
     }
 }

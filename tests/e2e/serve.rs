@@ -166,7 +166,7 @@ fn an_idle_server_ends_when_it_is_told_how_long_to_wait() {
     let live = upper(&bench, &["--idle-timeout", "500ms"]);
     bench.add("a.txt", "one");
     let begun = Instant::now();
-    live.wait().expect(0).says("1 done");
+    live.wait().expect(0).says("1 succeeded, 0 failed");
     assert!(begun.elapsed() >= Duration::from_millis(500), "it waits after the last file, too");
     assert_eq!(bench.out("a.out"), "ONE");
     // A file in flight is no idleness, however long it takes.
@@ -179,7 +179,7 @@ fn an_idle_server_ends_when_it_is_told_how_long_to_wait() {
     wait_until("a file beside it is done", || bench.has("c.out"));
     assert!(live.runs(), "{}", live.log());
     gate.open("open-b.txt");
-    live.wait().expect(0).says("2 done");
+    live.wait().expect(0).says("2 succeeded, 0 failed");
 }
 
 #[test]
@@ -195,8 +195,10 @@ fn a_signal_lets_files_in_flight_finish() {
         live.signal(signal);
         live.says(&format!("Received signal {number}, initiating shutdown"));
         gate.open("open");
-        let done =
-            live.wait().expect(128 + number).says("1 succeeded, 0 failed, 0 skipped, 2 still to do");
+        let done = live
+            .wait()
+            .expect(128 + number)
+            .says("1 succeeded, 0 failed, 0 skipped, 2 still to do");
         done.says("Task shutdown complete");
         assert_eq!(bench.names(), ["a.out"]);
         assert_eq!((gate.count("begun-"), gate.count("setup-")), (1, 1));
@@ -329,7 +331,7 @@ fn files_in_flight_are_as_many_as_allowed_and_never_more() {
         // More than there are cores: they wait, and so overlap.
         wait_until("as many as allowed are at work", || gate.count("begun-") == limit);
         gate.open("open");
-        live.wait().expect(0).says("12 done");
+        live.wait().expect(0).says("12 succeeded, 0 failed");
         assert!(gate.has(&format!("seen-{limit}")), "all of them at once");
         let more = (limit + 1..=12).find(|n| gate.has(&format!("seen-{n}")));
         assert_eq!(more, None, "at work at once, with a limit of {limit}");

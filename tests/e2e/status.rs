@@ -21,6 +21,14 @@ fn reports(bench: &Bench) -> Vec<Value> {
     serde_json::from_str(&status(bench, &["--json"])).expect("it is JSON")
 }
 
+/// The counts of a run without timeouts, retries and interruptions.
+fn counts(succeeded: u32, failed: u32, aborted: u32) -> Value {
+    serde_json::json!({
+        "succeeded": succeeded, "failed": failed, "timed_out": 0, "aborted": aborted,
+        "retries": 0, "interrupted": 0,
+    })
+}
+
 /// The line of `status` that begins with this word.
 #[track_caller]
 fn line(text: &str, word: &str) -> String {
@@ -46,8 +54,12 @@ fn it_follows_a_run_from_begin_to_end() {
     assert_eq!(report["state"], "running");
     assert_eq!(report["run"]["pid"], live.pid());
     assert_eq!(report["run"]["to_do"], 3);
-    assert_eq!(report["waiting"], 2);
-    assert_eq!(report["total"], serde_json::json!({"succeeded": 0, "failed": 0, "timed_out": 0, "aborted": 0}));
+    assert_eq!((&report["waiting"], &report["running"]), (&2.into(), &1.into()));
+    assert_eq!((&report["retrying"], &report["interrupted"]), (&0.into(), &0.into()));
+    assert_eq!(
+        report["total"],
+        serde_json::json!({"succeeded": 0, "failed": 0, "timed_out": 0, "aborted": 0})
+    );
     assert_eq!(report["ended"], Value::Null);
     let text = status(&bench, &[]);
     let state = line(&text, "state");
@@ -86,11 +98,16 @@ fn a_run_that_was_killed_died() {
     let arguments = ["--concurrency-limit", "1", "--settle", "0", "--dir", &gate.grant()];
     let live = Live::start(&bench, &mut bench.serve(&guest("gated"), &arguments));
     gate.wait("begun-b.txt");
-    wait_until("the first is recorded", || reports(&bench)[0]["counts"]["succeeded"] == 1);
+    wait_until("it is recorded that the first is done and the second at work", || {
+        let report = &reports(&bench)[0];
+        report["counts"]["succeeded"] == 1 && report["in_flight"][0]["file"] == "b.txt"
+    });
     live.kill();
     let report = &reports(&bench)[0];
     assert_eq!(report["state"], "died", "{report}");
-    assert_eq!((&report["counts"]["succeeded"], &report["waiting"]), (&1.into(), &1.into()));
+    assert_eq!(report["counts"], counts(1, 0, 0));
+    let left = ["waiting", "running", "retrying", "interrupted"].map(|key| report[key].as_u64());
+    assert_eq!(left, [0, 0, 0, 1].map(Some), "{report}");
     assert_eq!(report["in_flight"], Value::Array(vec![]), "nothing is in flight any more");
     let state = line(&status(&bench, &[]), "state");
     assert!(state.contains("died") && state.contains("run the same command again"), "{state}");
@@ -99,7 +116,10 @@ fn a_run_that_was_killed_died() {
     bench.run(&guest("gated"), &["--dir", &gate.grant()]).expect(0);
     let report = &reports(&bench)[0];
     assert_eq!(report["state"], "ended");
-    assert_eq!((&report["total"]["succeeded"], &report["counts"]["succeeded"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&report["total"]["succeeded"], &report["counts"]["succeeded"]),
+        (&2.into(), &1.into())
+    );
 }
 
 #[test]
@@ -113,7 +133,7 @@ fn failures_are_told_with_their_kinds_and_the_latest_of_them() {
     let done = done.says("30 files: 0 succeeded before, 0 failed before, 30 to do");
     done.says("10 succeeded, 10 failed, 10 aborted, 0 skipped in ");
     let report = &reports(&bench)[0];
-    assert_eq!(report["counts"], serde_json::json!({"succeeded": 10, "failed": 10, "timed_out": 0, "aborted": 10}));
+    assert_eq!(report["counts"], counts(10, 10, 10));
     assert_eq!(report["failures_by_type"], serde_json::json!({"Failed": 10}));
     let latest = report["latest_failures"].as_array().expect("a list");
     assert_eq!(latest.len(), 10);
@@ -125,10 +145,14 @@ fn failures_are_told_with_their_kinds_and_the_latest_of_them() {
     // What was before stays in the sum, and is told at start and end.
     let again = bench.run(&guest("slow"), &["--param", "pause=0"]).expect(3);
     let again = again.says("30 files: 10 succeeded before, 10 failed before (--retry-failed runs");
-    again.says("10 aborted before, 0 to do").says("0 succeeded, 0 failed, 30 skipped");
+    let again = again.says("10 aborted before (--retry-aborted runs them again), 0 to do");
+    again.says("0 succeeded, 0 failed, 30 skipped");
     let report = &reports(&bench)[0];
-    assert_eq!(report["total"], serde_json::json!({"succeeded": 10, "failed": 10, "timed_out": 0, "aborted": 10}));
-    assert_eq!(report["counts"], serde_json::json!({"succeeded": 0, "failed": 0, "timed_out": 0, "aborted": 0}));
+    assert_eq!(
+        report["total"],
+        serde_json::json!({"succeeded": 10, "failed": 10, "timed_out": 0, "aborted": 10})
+    );
+    assert_eq!(report["counts"], counts(0, 0, 0));
 }
 
 #[test]

@@ -137,18 +137,19 @@ fn what_is_no_task_is_refused_with_what_it_is() {
         (import "acme:gpu/compute@1.0.0" (instance (export "go" (func))))
         (instance $x) (export "tigerflow:task/task@0.1.0" (instance $x)))"#;
     let newer = r#"(component
-        (import "wasi:clocks/monotonic-clock@0.3.0" (instance (export "now" (func (result u64)))))
+        (import "wasi:filesystem/preopens@0.3.0" (instance (export "x" (func (result u64)))))
         (instance $x) (export "tigerflow:task/task@0.1.0" (instance $x)))"#;
     let cases: &[(&str, &str, &[&str])] = &[
         ("program", program, &["is a command-line program", "cdylib", "export_task!"]),
         ("newer", &empty("tigerflow:task/task@0.9.0"), &["task@0.9.0", "task@0.1.0", "rebuild it"]),
         ("major", &empty("tigerflow:task/task@1.0.0"), &["task@1.0.0", "rebuild it"]),
-        ("later", &empty("tigerflow:task/async-task@0.1.0"), &["is an asynchronous task"]),
-        ("async", asynchronous, &["is an asynchronous task", "does not run yet", "task@0.1.0"]),
+        ("later", &empty("tigerflow:task/async-task@0.9.0"), &["async-task@0.9.0", "rebuild it"]),
+        ("async", asynchronous, &["does not fit", "async-task@0.1.0", "`describe`"]),
+        ("void", &empty("tigerflow:task/async-task@0.1.0"), &["does not fit", "`describe`"]),
         ("nothing", "(component)", &["exports nothing", "is `export_task!` called in it?"]),
         ("another", &empty("acme:plugin/api@2.0.0"), &["acme:plugin/api@2.0.0", "export_task!"]),
         ("foreign", foreign, &["imports `acme:gpu/compute@1.0.0`", "does not provide"]),
-        ("wasip3", newer, &["imports `wasi:clocks/monotonic-clock@0.3.0`", "does not provide"]),
+        ("wasip3", newer, &["imports `wasi:filesystem/preopens@0.3.0`", "does not provide"]),
         ("hollow", &empty("tigerflow:task/task@0.1.0"), &["does not fit", "`describe`"]),
     ];
     for (name, text, words) in cases {

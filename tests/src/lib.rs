@@ -106,11 +106,21 @@ pub fn wait(mut child: Child) -> Done {
         }
         std::thread::sleep(Duration::from_millis(2));
     };
-    Done {
+    let done = Done {
         code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
         stdout: stdout.join().expect("the reader ends"),
         stderr: stderr.join().expect("the reader ends"),
-    }
+    };
+    assert_sound(&done.stderr);
+    done
+}
+
+/// Fails where the host itself was at fault, whatever else came of a run.
+#[track_caller]
+pub fn assert_sound(stderr: &str) {
+    assert!(!stderr.contains("an internal fault of tigerflow-host"), "{stderr}");
+    // A guest's panic is told on a line that begins with the time, or not at all.
+    assert!(!stderr.lines().any(|line| line.starts_with("thread '")), "{stderr}");
 }
 
 /// Waits until something holds.
@@ -181,6 +191,52 @@ impl Bench {
     #[track_caller]
     pub fn err(&self, name: impl AsRef<OsStr>) -> Value {
         serde_json::from_str(&self.out(name)).expect("an .err is JSON")
+    }
+
+    /// The records of a task's journal, but for a last line that is not whole.
+    pub fn journal(&self, task: &str) -> Vec<Value> {
+        let path = self.output().join(".tigerflow").join(task).join("journal.jsonl");
+        let lines = fs::read(path).unwrap_or_default();
+        lines.split(|&b| b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect()
+    }
+
+    /// What became of the attempts at a file, one after another.
+    pub fn attempts(&self, task: &str, file: &str) -> Vec<Value> {
+        let mut records = self.journal(task);
+        records.retain(|record| record["event"] == "attempt" && record["file"] == file);
+        records
+    }
+
+    /// The outcomes of the attempts at a file, one after another.
+    pub fn history(&self, task: &str, file: &str) -> Vec<String> {
+        let attempts = self.attempts(task, file);
+        let word = |attempt: &Value| attempt["outcome"].as_str().expect("a word").to_owned();
+        attempts.iter().map(word).collect()
+    }
+
+    /// What `status --json` says of the only task in the output directory, or
+    /// nothing.
+    pub fn status(&self) -> Value {
+        let done = finish(host().arg("status").arg(self.output()).arg("--json"));
+        let reports = serde_json::from_str::<Value>(&done.stdout).unwrap_or_default();
+        reports[0].clone()
+    }
+
+    /// After a run in good order a workspace holds its three records, and
+    /// nothing that was being written.
+    #[track_caller]
+    pub fn assert_tidy(&self, task: &str) {
+        let workspace = self.output().join(".tigerflow").join(task);
+        let list = |directory: &Path| -> Vec<String> {
+            let entries = fs::read_dir(directory).expect("it can be listed");
+            let name = |e: std::io::Result<fs::DirEntry>| e.expect("an entry").file_name();
+            let mut names: Vec<_> =
+                entries.map(|e| name(e).to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(list(&workspace), ["journal.jsonl", "lock", "run.json", "staging"]);
+        assert_eq!(list(&workspace.join("staging")), [""; 0], "staging is empty");
     }
 
     /// The names of all output files, sorted; the workspace is left out.

@@ -34,7 +34,8 @@ Commands:
         --guests          the components that tests use, too: target/components/guests/NAME.wasm
   ci                    What CI runs: format, clippy with warnings denied, then `test`
   bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
-        --only SECTION    one section of: native, tigerflow, start, memory, python (repeatable)
+        --only SECTION    one section of: native, tigerflow, start, memory, python, waiting, in-flight,
+                          embed (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 

@@ -13,8 +13,8 @@ use crate::api::{Answer, Question};
 /// The environment variable that holds the API's key.
 const KEY: &str = "VOYAGE_API_KEY";
 
-/// How long one answer may take. Less than the default of `--timeout`, which
-/// would cost the instance, and with it every other request in flight.
+/// How long one answer may take. Less than the default of `--timeout`, after
+/// which the host gives an attempt up and replaces its instance.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The context: whom to ask, and how.

@@ -19,6 +19,10 @@ pub struct Finished {
     pub wall: Duration,
     /// Its largest resident set, in bytes. The kernel counts the starting process into it, which here is small.
     pub peak_memory: u64,
+    /// CPU time of all its threads, in the kernel and outside.
+    pub cpu: Duration,
+    /// What it wrote to stderr.
+    pub log: String,
 }
 
 impl Finished {
@@ -38,15 +42,15 @@ pub fn run(command: &mut Command) -> Result<Finished> {
         process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()))?;
     let errors = child.stderr.take().expect("stderr is piped");
     let reader = thread::spawn(move || io::read_to_string(errors).unwrap_or_default());
-    let (status, peak_memory) = wait(&child)?;
+    let ended = wait(&child)?;
     let wall = start.elapsed();
-    if !status.success() {
-        let printed = reader.join().unwrap_or_default();
-        let tail: Vec<&str> = printed.lines().rev().take(5).collect();
+    let log = reader.join().unwrap_or_default();
+    if !ended.status.success() {
+        let tail: Vec<&str> = log.lines().rev().take(5).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("`{}` failed ({status}):\n{}", process::shown(command), tail.join("\n"));
+        bail!("`{}` failed ({}):\n{}", process::shown(command), ended.status, tail.join("\n"));
     }
-    Ok(Finished { wall, peak_memory })
+    Ok(Finished { wall, peak_memory: ended.peak_memory, cpu: ended.cpu, log })
 }
 
 /// Starts a command and returns how long it took until `file` existed; the process goes on.
@@ -91,8 +95,16 @@ pub fn stop(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the child and returns its status and its peak memory in bytes.
-fn wait(child: &Child) -> Result<(ExitStatus, u64)> {
+/// What the kernel tells of a process that ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    /// In bytes.
+    pub peak_memory: u64,
+    pub cpu: Duration,
+}
+
+/// Waits for the child.
+pub fn wait(child: &Child) -> Result<Ended> {
     let id = libc::pid_t::try_from(child.id()).context("a process id that is too large")?;
     let mut status = 0;
     // SAFETY: all-zero bytes are a valid `rusage`, a structure of integers.
@@ -108,7 +120,15 @@ fn wait(child: &Child) -> Result<(ExitStatus, u64)> {
             return Err(error).context("could not wait for a process");
         }
     }
-    // Linux counts it in KiB.
-    let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
-    Ok((ExitStatus::from_raw(status), peak))
+    let time = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::from_secs(seconds)
+            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    Ok(Ended {
+        status: ExitStatus::from_raw(status),
+        // Linux counts it in KiB.
+        peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+    })
 }

@@ -3,16 +3,20 @@
 //! Every section is a module with one function that measures and writes its part of the report. Things compared with
 //! each other are measured in turn, repetition by repetition, so that a machine that slows down slows down both.
 
+mod embed;
+mod in_flight;
 mod machine;
 mod measure;
 mod memory;
 pub mod native;
 mod python;
 mod report;
+mod resident;
 mod start;
 mod stats;
 mod throughput;
 mod tigerflow;
+mod waiting;
 mod workload;
 
 use std::{fs, path::PathBuf};
@@ -37,6 +41,15 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// The component of a guest in tests/guests.
+    pub fn guest(&self, name: &str) -> Result<PathBuf> {
+        let component = repo::test_components().join(format!("{name}.wasm"));
+        if !component.exists() {
+            bail!("{} is missing: tests/guests has no example `{name}`", repo::shown(&component));
+        }
+        Ok(component)
+    }
+
     /// Repetitions of something that takes seconds.
     pub fn repetitions(&self) -> usize {
         if self.quick { 3 } else { 7 }
@@ -51,12 +64,15 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("native", throughput::section),
     ("tigerflow", tigerflow::section),
     ("start", start::section),
     ("memory", memory::section),
     ("python", python::section),
+    ("waiting", waiting::section),
+    ("in-flight", in_flight::section),
+    ("embed", embed::section),
 ];
 
 /// `cargo xtask bench [--quick] [--only SECTION]…`

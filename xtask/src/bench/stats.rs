@@ -41,6 +41,10 @@ impl Sample {
         )
     }
 
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self::new(self.0.into_iter().map(change).collect())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -1,7 +1,6 @@
 //! The same task in TigerFlow 0.3.1, in Python, side by side.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -28,26 +27,23 @@ const TASK: &str = "xtask/bench/tigerflow/upper.py";
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
-    let python = process::step("TigerFlow from PyPI", || {
-        let (folder, place) = setup::venv("tigerflow", &[PACKAGE])?;
-        Ok((folder.join("bin/python"), place))
-    })?;
+    let python = set_up()?;
     let files = if bench.quick { 1_000 } else { 10_000 };
     let repetitions = if bench.quick { 3 } else { 5 };
     let one = Workload::new(bench, "tigerflow-one", 1, 1024)?;
     let many = Workload::new(bench, "tigerflow", files, 1024)?;
     // Python compiles its modules to bytecode the first time, the host its component.
-    first_output(&mut tigerflow(&python, &one), &one)?;
+    first_output(&mut command(&python, TASK, &one), &one)?;
     first_output(&mut one.host_with_log(bench, &bench.upper, 1), &one)?;
 
     let (mut old_start, mut new_start, mut old_rate, mut new_rate) =
         (vec![], vec![], vec![], vec![]);
     for repetition in 0..repetitions {
         note(&format!("repetition {} of {repetitions}", repetition + 1));
-        old_start.push(1000.0 * first_output(&mut tigerflow(&python, &one), &one)?);
+        old_start.push(1000.0 * first_output(&mut command(&python, TASK, &one), &one)?);
         new_start
             .push(1000.0 * first_output(&mut one.host_with_log(bench, &bench.upper, 1), &one)?);
-        old_rate.push(files as f64 / last_output(&mut tigerflow(&python, &many), &many)?);
+        old_rate.push(files as f64 / last_output(&mut command(&python, TASK, &many), &many)?);
         new_rate.push(
             files as f64 / last_output(&mut many.host_with_log(bench, &bench.upper, 1), &many)?,
         );
@@ -82,9 +78,18 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn tigerflow(python: &Path, workload: &Workload) -> Command {
+/// TigerFlow in a virtual environment. Returns its Python.
+pub fn set_up() -> Result<PathBuf> {
+    process::step("TigerFlow from PyPI", || {
+        let (folder, place) = setup::venv("tigerflow", &[PACKAGE])?;
+        Ok((folder.join("bin/python"), place))
+    })
+}
+
+/// A task's run over a workload.
+pub fn command(python: &Path, task: &str, workload: &Workload) -> Command {
     let mut command = process::command(python);
-    command.arg(repo::path(TASK));
+    command.arg(repo::path(task));
     command.arg("--input-dir").arg(&workload.input).args(["--input-ext", ".txt"]);
     command.arg("--output-dir").arg(&workload.output).args(["--output-ext", ".txt"]);
     command
@@ -102,9 +107,8 @@ fn first_output(command: &mut Command, one: &Workload) -> Result<f64> {
 
 /// Seconds from process start to the last output's rename.
 ///
-/// The directory is counted only now and then, to leave the cores to what is measured; a rename sets a file's time of
-/// change, so the newest of those is the moment sought (to a timer tick, 4 ms).
-fn last_output(command: &mut Command, many: &Workload) -> Result<f64> {
+/// The directory is counted only now and then, to leave the cores to what is measured.
+pub fn last_output(command: &mut Command, many: &Workload) -> Result<f64> {
     many.reset()?;
     let start = SystemTime::now();
     let watch = Instant::now();
@@ -119,21 +123,6 @@ fn last_output(command: &mut Command, many: &Workload) -> Result<f64> {
     }
     measure::stop(&mut child)?;
     many.check()?;
-    let newest = newest_change(&many.output)?;
-    Ok(newest.duration_since(start).context("an output is older than its run")?.as_secs_f64())
-}
-
-fn newest_change(folder: &PathBuf) -> Result<SystemTime> {
-    use std::os::unix::fs::MetadataExt;
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for entry in fs::read_dir(folder)? {
-        let data = entry?.metadata()?;
-        if !data.is_file() {
-            continue;
-        }
-        let (seconds, nanoseconds) =
-            (u64::try_from(data.ctime())?, u32::try_from(data.ctime_nsec())?);
-        newest = newest.max(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds));
-    }
-    Ok(newest)
+    let (_, last) = many.published()?;
+    Ok(last.duration_since(start).context("an output is older than its run")?.as_secs_f64())
 }

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,17 +23,29 @@ pub struct Workload {
 impl Workload {
     /// `files` text files of `size` bytes each, of letters, in `SCRATCH/NAME`.
     pub fn new(bench: &Bench, name: &str, files: usize, size: usize) -> Result<Self> {
+        Self::of(bench, name, files, |file| {
+            let letter = |index: usize| b'a' + ((index * 7 + file) % 26) as u8;
+            (0..size).map(|index| if index % 64 == 63 { b'\n' } else { letter(index) }).collect()
+        })
+    }
+
+    /// `files` files of the same content, in `SCRATCH/NAME`.
+    pub fn saying(bench: &Bench, name: &str, files: usize, content: &str) -> Result<Self> {
+        Self::of(bench, name, files, |_| content.into())
+    }
+
+    fn of(
+        bench: &Bench,
+        name: &str,
+        files: usize,
+        content: impl Fn(usize) -> Vec<u8>,
+    ) -> Result<Self> {
         let input = bench.scratch.join(name).join("in");
         fs::create_dir_all(&input)
             .with_context(|| format!("could not create {}", input.display()))?;
-        let mut content = vec![0; size];
         for file in 0..files {
-            for (index, byte) in content.iter_mut().enumerate() {
-                *byte =
-                    if index % 64 == 63 { b'\n' } else { b'a' + ((index * 7 + file) % 26) as u8 };
-            }
             let path = input.join(format!("{file:07}.txt"));
-            fs::write(&path, &content)
+            fs::write(&path, content(file))
                 .with_context(|| format!("could not write {}", path.display()))?;
         }
         Ok(Self { input, output: bench.scratch.join(name).join("out"), files })
@@ -58,6 +72,24 @@ impl Workload {
             }
         }
         Ok(())
+    }
+
+    /// When the first output was published, and when the last.
+    ///
+    /// A rename sets a file's time of change, to a timer tick (4 ms).
+    pub fn published(&self) -> Result<(SystemTime, SystemTime)> {
+        let mut times = vec![];
+        for entry in fs::read_dir(&self.output)? {
+            let data = entry?.metadata()?;
+            if !data.is_file() {
+                continue;
+            }
+            let (seconds, nanoseconds) =
+                (u64::try_from(data.ctime())?, u32::try_from(data.ctime_nsec())?);
+            times.push(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds));
+        }
+        let (first, last) = (times.iter().min(), times.iter().max());
+        Ok((*first.context("there is no output")?, *last.context("there is no output")?))
     }
 
     /// The first output to wait for, where there is one file.
