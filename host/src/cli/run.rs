@@ -289,8 +289,11 @@ pub fn run(
     // A guest that is busy must let the timer have its turn, and its neighbours
     // on the same thread.
     let limited = plan.sandbox.timeout.is_some() || plan.sandbox.setup_timeout.is_some();
-    let crowded = plan.task.interface() == Interface::Task && plan.concurrency > cores();
-    let interruptible = limited || crowded;
+    let instances = match plan.task.interface() {
+        Interface::Task => plan.concurrency,
+        Interface::AsyncTask => plan.instances,
+    };
+    let interruptible = limited || instances > cores();
     if plan.task.interruptible != interruptible && !plan.task.precompiled {
         plan.task = Task::load(&plan.task.path, interruptible)?;
     }
@@ -365,6 +368,7 @@ fn plan(
                     ..network::Limits::default()
                 },
             )),
+            notices: Arc::default(),
             workspace_visible,
             timeout: args.timeout,
             setup_timeout: args.setup_timeout,

@@ -74,9 +74,11 @@ pub(super) fn note_directories(guest: &mut Guest, sandbox: &Sandbox) -> wasmtime
         match path.as_str() {
             GUEST_INPUT => guest.input_dir = Some(dir.dir),
             GUEST_OUTPUT => guest.output_dir = Some(dir.dir),
+            _ if dir.perms.write_not_permitted() => guest.read_only.push((path, dir.dir)),
             _ => {}
         }
     }
+    guest.notices = Arc::clone(&sandbox.notices);
     if sandbox.workspace_visible
         && let Some(staging) = &guest.output_dir
     {
@@ -239,6 +241,11 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             if !known && would_block(guest, Resource::new_borrow(fd.rep()), path_flags, &path) {
                 return Ok((Err(ErrorCode::Unsupported),));
             }
+            let writes = flags.contains(DescriptorFlags::WRITE)
+                || open_flags.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE);
+            if writes {
+                tell_read_only(guest, &fd)?;
+            }
             let result =
                 in_place(guest.filesystem().open_at(fd, path_flags, path, open_flags, flags));
             if let Err(error) = &result
@@ -305,6 +312,32 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 fn leads_into_workspace(path: &str) -> bool {
     // Some file systems take upper and lower case for the same.
     path.split('/').any(|part| part.eq_ignore_ascii_case(DIRECTORY))
+}
+
+/// Says which option would let the guest write where it is about to try, and may
+/// read only.
+fn tell_read_only(guest: &Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<()> {
+    let Descriptor::Dir(dir) = guest.table.get(fd)? else { return Ok(()) };
+    if !dir.perms.write_not_permitted() {
+        return Ok(());
+    }
+    let known = guest.read_only.iter().find(|(_, known)| Arc::ptr_eq(known, &dir.dir));
+    match known {
+        Some((path, _)) => guest.notices.tell(
+            path,
+            &format!(
+                "The task tried to write in `{path}`, which is granted read-only: `:rw` at the \
+                 end of its --dir would let it"
+            ),
+        ),
+        None if place(guest, fd)? == Place::Input => guest.notices.tell(
+            GUEST_INPUT,
+            "The task tried to write in /input, which it may only read: it writes at the output \
+             path that `run` is given",
+        ),
+        None => {}
+    }
+    Ok(())
 }
 
 /// Which directory a handle is.

@@ -13,6 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::tigerflow::task::{report, types};
 use super::network::{Http, Network};
+use super::notices::Notices;
 use super::secrets::Environment;
 use super::stdio::Stdio;
 use crate::text::clip;
@@ -27,6 +28,13 @@ const LOG_LINE: usize = 8 << 10;
 
 /// Most log lines of one attempt; a hostile guest must not fill the log.
 const LOG_LINES: u32 = 1_000;
+
+/// Files that a guest may have forgotten to close before it is replaced: half of
+/// what C's library for WASI can hold.
+const FORGOTTEN: usize = 64;
+
+/// Files that a call in flight has open.
+const FILES_OF_A_CALL: usize = 2;
 
 /// Most elements of a guest's tables together. A Python component has 10,000.
 const TABLE_ELEMENTS: usize = 1_000_000;
@@ -50,6 +58,9 @@ pub(super) struct Guest {
     /// others.
     pub(super) input_dir: Option<Arc<File>>,
     pub(super) output_dir: Option<Arc<File>>,
+    /// The granted directories that it may read only, by their guest paths.
+    pub(super) read_only: Vec<(String, Arc<File>)>,
+    pub(super) notices: Arc<Notices>,
     /// Where the staging place really is, if the guest might reach the host's
     /// workspace around it.
     pub(super) own_staging: Option<PathBuf>,
@@ -179,9 +190,10 @@ impl Opened {
         Ok(())
     }
 
-    /// Whether so many are open that a later attempt might suffer.
-    pub(super) fn is_leaking(&mut self) -> bool {
-        self.held() > self.limit / 2
+    /// Whether so many are open that a later attempt might suffer, with so many
+    /// calls in flight.
+    pub(super) fn is_leaking(&mut self, calls: usize) -> bool {
+        self.held() > (self.limit / 2).min(FORGOTTEN + FILES_OF_A_CALL * calls)
     }
 
     /// How many are open still.
@@ -335,6 +347,8 @@ impl Guest {
             memory: MemoryLimit::new(memory_limit, current.clone()),
             input_dir: None,
             output_dir: None,
+            read_only: Vec::new(),
+            notices: Arc::default(),
             own_staging: None,
             granted_writing: false,
             opened: Opened::new(0),

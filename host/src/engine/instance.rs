@@ -18,7 +18,7 @@ use super::guest::{
 };
 use super::network::{Http, Network};
 use super::stdio::Stdio;
-use super::{Environment, Pre, Task};
+use super::{Environment, Notices, Pre, Task};
 use crate::outcome::{Cause, Failure};
 
 /// What every instance of a run may reach, and how much of it.
@@ -26,6 +26,8 @@ use crate::outcome::{Cause, Failure};
 pub struct Sandbox {
     /// Preopened read-only as `/input`.
     pub input_dir: PathBuf,
+    /// What the log said of the task already.
+    pub notices: Arc<Notices>,
     /// Whether the host's workspace lies in a directory that the guest sees.
     pub workspace_visible: bool,
     /// Further directories.
@@ -126,7 +128,7 @@ impl Instance {
     /// Whether the guest holds so many files open, which it should have closed,
     /// that a later attempt might suffer.
     pub fn is_leaking(&mut self) -> bool {
-        self.store.data_mut().opened.is_leaking()
+        self.store.data_mut().opened.is_leaking(0)
     }
 
     /// Whether the guest holds this file open, by device and inode.

@@ -11,6 +11,7 @@ mod files;
 mod guest;
 mod instance;
 pub mod network;
+mod notices;
 mod secrets;
 mod stdio;
 
@@ -31,6 +32,7 @@ pub use self::concurrent::{Calls, ConcurrentInstance, Lost};
 pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
 pub use self::instance::{Directory, Instance, RunEnd, Sandbox, SetupError};
 pub use self::network::{HostRule, Network};
+pub use self::notices::Notices;
 pub use self::secrets::Environment;
 
 use self::bindings::TaskComponentPre;

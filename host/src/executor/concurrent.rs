@@ -6,6 +6,7 @@
 //! then, and within its limit all of them together.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -42,7 +43,7 @@ struct Generations<'a> {
 struct Generation<'a> {
     all: &'a Generations<'a>,
     staging: Staging,
-    /// Files that wait until their attempt may begin.
+    /// Files that it took, and whose attempt has not begun.
     gated: RefCell<HashSet<FileId>>,
     /// The attempts at work, by lane.
     lanes: RefCell<HashMap<u32, Rc<Attempt>>>,
@@ -133,7 +134,7 @@ impl<'a> Generations<'a> {
         let generation = Generation {
             all: self,
             staging,
-            gated: RefCell::default(),
+            gated: first.iter().map(|job| job.id).collect::<HashSet<_>>().into(),
             lanes: RefCell::default(),
             free: RefCell::default(),
             unused: Cell::new(1),
@@ -169,6 +170,7 @@ impl Generation<'_> {
                 job = slot.queue.recv(), if open && self.all.has_room() => match job {
                     Ok(job) => {
                         self.all.took(&job);
+                        self.gated.borrow_mut().insert(job.id);
                         running.push(self.attempt(calls, job));
                     }
                     Err(_) => self.close(),
@@ -194,7 +196,6 @@ impl Generation<'_> {
     async fn attempt(&self, calls: &Calls<'_>, job: Job) {
         let slot = self.all.slot;
         let id = job.id;
-        self.gated.borrow_mut().insert(id);
         let pass = slot.pass().await;
         self.gated.borrow_mut().remove(&id);
         match pass {
@@ -218,7 +219,7 @@ impl Generation<'_> {
             }
         };
         let gauge = Gauge::default();
-        slot.activity.begin(id, &job.name, gauge.clone());
+        slot.activity.begin(&job, gauge.clone());
         let attempt = Rc::new(Attempt::begin(job, staging, slot.number));
         self.lanes.borrow_mut().insert(lane, Rc::clone(&attempt));
 
@@ -255,8 +256,11 @@ impl Generation<'_> {
         for id in self.gated.take() {
             self.all.report(id, Report::HandedBack(id));
         }
-        let lanes = self.lanes.take();
-        let culprit = lost.lane.and_then(|lane| lanes.get(&lane)).map(|a| shown(&a.job.name));
+        let mut lanes: Vec<(u32, Rc<Attempt>)> = self.lanes.take().into_iter().collect();
+        // What is handed back last is handed out first.
+        lanes.sort_by_key(|(_, attempt)| Reverse(attempt.job.id));
+        let culprit = lanes.iter().find(|(lane, _)| lost.lane == Some(*lane));
+        let culprit = culprit.map(|(_, attempt)| shown(&attempt.job.name));
         for (lane, attempt) in lanes {
             let suspect = culprit.is_none() && attempt.job.interruptions >= INTERRUPTIONS;
             let ended = if lost.lane == Some(lane) || suspect {

@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -27,8 +27,9 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::gate::Gate;
 use super::slot::Slot;
-use super::{Job, Report};
+use super::{Ended, Job, Report};
 use crate::engine::{Gauge, Interface, Sandbox, Task};
+use crate::outcome::Outcome;
 use crate::schedule::RetryPolicy;
 use crate::workspace::Workspace;
 use crate::workspace::catalog::FileId;
@@ -84,14 +85,17 @@ pub(super) struct Activity(Mutex<HashMap<FileId, Current>>);
 
 struct Current {
     name: OsString,
+    /// Which attempt it is, from 1.
+    attempt: u32,
     since: Timestamp,
     gauge: Gauge,
 }
 
 impl Activity {
-    pub(super) fn begin(&self, id: FileId, name: &OsStr, gauge: Gauge) {
-        let current = Current { name: name.to_owned(), since: Timestamp::now(), gauge };
-        lock(&self.0).insert(id, current);
+    pub(super) fn begin(&self, job: &Job, gauge: Gauge) {
+        let (name, attempt) = (job.name.clone(), job.attempts_before + 1);
+        let current = Current { name, attempt, since: Timestamp::now(), gauge };
+        lock(&self.0).insert(job.id, current);
     }
 
     pub(super) fn end(&self, id: FileId) {
@@ -236,6 +240,22 @@ impl LocalExecutor {
         let oldest = oldest.into_iter();
         let oldest = oldest.map(|(since, file, fraction)| InFlight { file, since, fraction });
         AtWork { running, oldest: oldest.collect() }
+    }
+
+    /// Every attempt in flight, cut off here and now: the process is to leave.
+    pub fn cut_off(&self) -> Vec<Ended> {
+        let now = Timestamp::now();
+        let mut all = Vec::new();
+        for (slot, activity) in self.slots.iter().enumerate() {
+            all.extend(lock(&activity.0).iter().map(|(&id, current)| Ended {
+                id,
+                outcome: Outcome::Interrupted("the run was told to leave at once".into()),
+                attempt: current.attempt,
+                duration: now.duration_since(current.since).unsigned_abs(),
+                slot: slot as u32,
+            }));
+        }
+        all
     }
 
     /// Waits for the slots to tear down their instances. The last reports are

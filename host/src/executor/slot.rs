@@ -102,7 +102,7 @@ impl Slot {
             };
             let attempt = match pass {
                 Ok(Some(_pass)) => {
-                    self.activity.begin(id, &job.name, gauge.clone());
+                    self.activity.begin(&job, gauge.clone());
                     let attempt = Attempt::begin(job, staging.clone(), self.number);
                     let ended = self.attempt(&mut live, &attempt).await;
                     self.activity.end(id);

@@ -22,7 +22,7 @@ use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
 use crate::workspace::journal::{Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten};
 use crate::workspace::names::shown;
-use crate::workspace::progress_file::{Counts, InFlight, Progress};
+use crate::workspace::progress_file::{Counts, Progress};
 use crate::workspace::watch::Watch;
 use crate::workspace::{Workspace, advice};
 
@@ -267,7 +267,9 @@ impl Dispatcher {
                 self.record(ended);
             }
         }
-        self.interrupt_the_rest();
+        for ended in self.executor.cut_off() {
+            self.record(ended);
+        }
         let exit = Exit::Signal(signal);
         self.journal.push(&Record::RunEnded { time: Timestamp::now(), exit_code: exit.code() });
         // Nobody is left to tell of a failure.
@@ -275,25 +277,6 @@ impl Dispatcher {
         self.write_progress(Some(exit));
         self.executor.shared().workspace.release();
         std::process::exit(i32::from(exit.code()));
-    }
-
-    /// Books the attempts that the process leaves in their middle.
-    fn interrupt_the_rest(&mut self) {
-        let time = Timestamp::now();
-        for InFlight { file, since, .. } in self.executor.at_work().oldest {
-            self.counts.add(AttemptOutcome::Interrupted);
-            self.journal.push(&Record::Attempt(Attempt {
-                time,
-                file,
-                attempt: 1,
-                outcome: AttemptOutcome::Interrupted,
-                retry_after_seconds: None,
-                duration_ms: time.duration_since(since).as_secs_f64() * 1e3,
-                instance: 0,
-                exception_type: None,
-                message: Some("the run was told to leave at once".into()),
-            }));
-        }
     }
 
     fn ensure_slots(&mut self, files: usize) {

@@ -27,7 +27,7 @@ const CALL_FILES: usize = 1;
 const FILES_OF_A_CALL: usize = 8;
 
 /// Files that a guest may hold open at least, and at most.
-const LEAST_OPEN_FILES: usize = 16;
+const LEAST_OPEN_FILES: usize = 8;
 const MOST_OPEN_FILES: usize = 4_096;
 
 /// Lets the process open as many files as it may, and gives each instance its

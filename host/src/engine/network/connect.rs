@@ -267,7 +267,8 @@ async fn handshake(
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Takes milliseconds.
 pub(super) fn system_tls() -> Result<Arc<rustls::ClientConfig>, String> {
     let found = rustls_native_certs::load_native_certs();
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|n| std::env::var_os(n).is_some());
+    let named =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|n| std::env::var_os(n).is_some());
     for error in &found.errors {
         match named {
             Some(name) => tracing::warn!("A certificate that {name} names cannot be read: {error}"),

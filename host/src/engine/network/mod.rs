@@ -24,21 +24,18 @@ mod sockets;
 mod tests;
 mod trouble;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::sync::Semaphore;
 
+use super::Notices;
+
 pub use self::rule::{HostRule, HostRuleError, covers};
 
 pub(super) use self::hooks::link_concurrent;
 pub(super) use self::hooks::{Http, link};
-
-/// Most different things that are told once each; what comes after is told to
-/// those who debug.
-const TOLD_LIMIT: usize = 1_000;
 
 /// Fewest and most connections at once, in use or kept for the next request.
 const LEAST_CONNECTIONS: usize = 16;
@@ -72,7 +69,7 @@ pub struct Network {
     rules: Vec<HostRule>,
     limits: Limits,
     /// What was told already.
-    told: Mutex<HashSet<String>>,
+    told: Notices,
     /// TLS with the system's certificates, or why there is none.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
     /// The proxies that the environment names.
@@ -99,7 +96,7 @@ impl Network {
         Network {
             rules,
             limits,
-            told: Mutex::default(),
+            told: Notices::default(),
             tls: OnceLock::new(),
             proxies: OnceLock::new(),
             connections: OnceLock::new(),
@@ -121,14 +118,7 @@ impl Network {
     /// Warns of something, once in a run. `about`: what it is about, where the
     /// text itself varies.
     fn tell(&self, about: &str, text: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = told.len() < TOLD_LIMIT && told.insert(about.into());
-        drop(told);
-        if first {
-            tracing::warn!("{text}");
-        } else {
-            tracing::debug!("{text}");
-        }
+        self.told.tell(about, text);
     }
 
     /// The proxies that the environment names, or what is wrong with them.
