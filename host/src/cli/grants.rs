@@ -29,11 +29,15 @@ pub struct GrantArgs {
     /// are not public are reached only where they are named themselves; what a
     /// proxy (HTTPS_PROXY) resolves is not checked
     #[arg(long = "allow-host", value_name = "HOST[:PORT]", help_heading = "Grants")]
-    pub hosts: Vec<HostRule>,
+    hosts: Vec<String>,
+    /// The hosts, read.
+    #[arg(skip)]
+    pub rules: Vec<HostRule>,
 }
 
 impl GrantArgs {
-    /// Reads the files of variables that were named.
+    /// Reads what takes more than the command line: files of variables; and what
+    /// no message may repeat.
     pub fn read(&mut self) -> Result<(), Usage> {
         if self.variables.iter().any(|variable| variable.name.is_empty()) {
             return Err(Usage("--env needs a name: write it as `NAME` or `NAME=VALUE`".into()));
@@ -43,6 +47,11 @@ impl GrantArgs {
             let mut variables = values::variables(file)?;
             variables.append(&mut self.variables);
             self.variables = variables;
+        }
+        for host in &self.hosts {
+            // The value is not repeated: somebody may have put a password there.
+            let rule = host.parse().map_err(|error| Usage(format!("--allow-host: {error}")))?;
+            self.rules.push(rule);
         }
         Ok(())
     }
@@ -78,7 +87,7 @@ impl GrantArgs {
             }),
             Capability::Environment { name } => self.variables.iter().any(|v| v.name == *name),
             Capability::Host { name } => {
-                name.parse().is_ok_and(|asked| network::covers(&self.hosts, &asked))
+                name.parse().is_ok_and(|asked| network::covers(&self.rules, &asked))
             }
         };
         let missing: Vec<&Grant> =

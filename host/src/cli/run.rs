@@ -361,7 +361,7 @@ fn plan(
             open_files: 0,
             calls: 1,
             network: Arc::new(Network::new(
-                args.grants.hosts,
+                args.grants.rules,
                 network::Limits {
                     request_timeout: args.request_timeout,
                     response_limit: args.response_limit,

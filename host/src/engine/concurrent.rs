@@ -186,7 +186,8 @@ impl Calls<'_> {
             Err(error) => (None, Err(Stop::Trap(error))),
         };
         self.watch.end(lane);
-        if result.is_err() {
+        let given_up = result.is_err();
+        if given_up {
             self.haunted.set(true);
         }
         self.accessor.with(|mut store| {
@@ -195,7 +196,7 @@ impl Calls<'_> {
                 Ok(answer) => answered(answer, guest, lane),
                 Err(stop) => unanswered(&stop, guest, lane),
             };
-            guest.end_in(lane, task);
+            guest.end_in(lane, task, given_up);
             end
         })
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -107,6 +108,8 @@ pub(super) struct Attempt {
     /// The input that WASI cannot open by itself.
     pub(super) alias: Option<Alias>,
     pub(super) meter: Arc<Meter>,
+    /// Ends what it waits for outside, when it is given up.
+    given_up: Option<CancellationToken>,
     /// Tells how far it is.
     gauge: Gauge,
     log_lines: u32,
@@ -115,7 +118,8 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn new(output_limit: u64, gauge: Gauge) -> Self {
         let meter = Arc::new(Meter::new(output_limit));
-        Attempt { input_name: String::new(), alias: None, meter, gauge, log_lines: 0 }
+        let input_name = String::new();
+        Attempt { input_name, alias: None, meter, given_up: None, gauge, log_lines: 0 }
     }
 }
 
@@ -387,8 +391,9 @@ impl Guest {
     }
 
     /// A call begins in a lane of its own.
-    pub(super) fn begin_in(&mut self, lane: u32, task: GuestTaskId, attempt: Attempt) {
+    pub(super) fn begin_in(&mut self, lane: u32, task: GuestTaskId, mut attempt: Attempt) {
         self.forget(lane);
+        attempt.given_up = Some(CancellationToken::new());
         let lane = lane as usize;
         if self.attempts.len() <= lane {
             self.attempts.resize_with(lane + 1, || None);
@@ -399,14 +404,30 @@ impl Guest {
 
     /// A call in a lane of its own is over. What it may go on to do belongs to
     /// the instance.
-    pub(super) fn end_in(&mut self, lane: u32, task: Option<GuestTaskId>) {
+    /// Its requests end, where it was given up.
+    pub(super) fn end_in(&mut self, lane: u32, task: Option<GuestTaskId>, given_up: bool) {
         if let Some(task) = task {
             self.lanes.remove(&task);
         }
         if let Some(attempt) = self.attempts.get_mut(lane as usize) {
-            *attempt = None;
+            let token = attempt.take().and_then(|attempt| attempt.given_up);
+            if let Some(token) = token.filter(|_| given_up) {
+                token.cancel();
+            }
+        }
+        if self.current.get() == lane {
+            self.work_in(OWN_LANE);
         }
         self.forget(lane);
+    }
+
+    /// The guest is at work in this lane from now on.
+    fn work_in(&mut self, lane: u32) {
+        if self.current.get() != lane {
+            self.current.set(lane);
+            let given_up = self.attempt_in(lane).given_up.clone();
+            self.http.send_for(given_up);
+        }
     }
 
     /// Forgets what was said and refused in a lane.
@@ -437,7 +458,7 @@ pub(super) fn note_current(mut store: StoreContextMut<'_, Guest>) -> wasmtime::R
     let root = store.async_call_stack()?.last();
     let guest = store.data_mut();
     let lane = root.and_then(|task| guest.lanes.get(&task)).copied();
-    guest.current.set(lane.unwrap_or(OWN_LANE));
+    guest.work_in(lane.unwrap_or(OWN_LANE));
     Ok(())
 }
 
