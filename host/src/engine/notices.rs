@@ -11,6 +11,11 @@ const LIMIT: usize = 1_000;
 pub struct Notices(Mutex<HashSet<String>>);
 
 impl Notices {
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
     /// Warns of something, unless that was done. `about`: what it is about,
     /// where the text itself varies.
     pub(super) fn tell(&self, about: &str, text: &str) {
