@@ -35,6 +35,14 @@ impl Finished {
     }
 }
 
+/// A program to be measured.
+pub fn program(path: impl AsRef<Path>) -> Command {
+    let mut command = process::command(path.as_ref());
+    // Whoever has these set would measure how long backtraces take: errors keep one, also those that nobody sees.
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+    command
+}
+
 /// Runs a command to its end; anything but success is an error with what it printed.
 pub fn run(command: &mut Command) -> Result<Finished> {
     let start = Instant::now();

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::workload::Workload;
+use super::{measure, workload::Workload};
 use crate::{process, repo};
 
 /// Builds this program optimised, as the host is.
@@ -33,7 +33,7 @@ fn program() -> PathBuf {
 
 /// The native run over a workload.
 pub fn command(workload: &Workload, threads: usize) -> Command {
-    let mut command = process::command(program());
+    let mut command = measure::program(program());
     command
         .arg("__native-upper")
         .arg(&workload.input)

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::Bench;
-use crate::{process, repo};
+use super::{Bench, measure};
+use crate::repo;
 
 /// A folder of inputs and one of outputs that is empty before each run.
 pub struct Workload {
@@ -106,7 +106,7 @@ impl Workload {
 
     /// The host's run over this workload with its usual two log lines a file.
     pub fn host_with_log(&self, bench: &Bench, component: &Path, concurrency: usize) -> Command {
-        let mut command = process::command(&bench.host);
+        let mut command = measure::program(&bench.host);
         command.env("TIGERFLOW_CACHE_DIR", &bench.cache);
         command.arg("run").arg(component);
         command.arg("--input-dir").arg(&self.input).args(["--input-ext", ".txt"]);
