@@ -264,7 +264,7 @@ fn ingest_goes_on_with_a_database_and_takes_names() {
     run(&bench, "ingest", [".json", ".done"], &more).expect(0);
     bench.add("b.json", "\"later\"").add("a.json", "[7]");
     fs::remove_file(bench.output().join("a.done")).expect("an output");
-    run(&bench, "ingest", [".json", ".done"], &more).expect(0).says("2 done");
+    run(&bench, "ingest", [".json", ".done"], &more).expect(0).says("2 succeeded, 0 failed");
     let expected = [("a", 0, "7"), ("b", 0, "\"later\"")];
     assert_rows(&bench.path().join("db/my.db"), "notes", &expected);
 }

@@ -1,6 +1,8 @@
 //! What the API is asked, and what it answers.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use tigerflow_task::prelude::*;
 
 /// The body of a request.
@@ -22,7 +24,34 @@ pub struct Answer {
 
 #[derive(Deserialize)]
 struct Item {
-    embedding: Vec<f64>,
+    embedding: Numbers,
+}
+
+/// A list of numbers, digit by digit as the API wrote it: to read each into a
+/// float and to write that again would cost more than all the rest.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Numbers(Box<RawValue>);
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = String::from(Box::<RawValue>::deserialize(deserializer)?.get());
+        text.retain(|letter| !letter.is_ascii_whitespace());
+        // It is sound JSON. Of these letters only a list of numbers can be made,
+        // once a list within it is ruled out.
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let of_numbers = |letter: char| letter.is_ascii_digit() || "+-.eE,".contains(letter);
+        if !inner.is_some_and(|inner| inner.chars().all(of_numbers)) {
+            return Err(D::Error::custom("the embedding is no list of numbers"));
+        }
+        RawValue::from_string(text).map(Numbers).map_err(D::Error::custom)
+    }
+}
+
+impl Numbers {
+    fn is_empty(&self) -> bool {
+        self.0.get() == "[]"
+    }
 }
 
 #[derive(Deserialize)]
@@ -35,7 +64,7 @@ struct Usage {
 pub struct Embedding {
     /// The model that answered.
     model: String,
-    embedding: Vec<f64>,
+    embedding: Numbers,
     /// How many tokens the text has; left out where the API does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<u64>,

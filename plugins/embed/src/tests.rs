@@ -8,7 +8,8 @@ use tigerflow_task::testing::{HttpAnswer, HttpRequest, answer_http, block_on};
 use super::*;
 
 const GOOD: &str = r#"{"object":"list","data":[{"object":"embedding",
-    "embedding":[-0.013131560757756233,1.0,2e-7],"index":0}],
+    "embedding":[-0.013131560757756233, 1.0,
+    2e-7],"index":0}],
     "model":"voyage-3.5","usage":{"total_tokens":3}}"#;
 
 /// Runs the task on a text; gives back the output.
@@ -103,7 +104,10 @@ fn an_answer_that_makes_no_sense_is_final_and_shown() {
         error.message()
     };
     assert!(shown("<html>oops</html>").ends_with(": <html>oops</html>"));
-    assert!(shown(r#"{"data":[{"embedding":["x"]}]}"#).contains("invalid type: string \"x\""));
+    for odd in ["[\"x\"]", "[[1]]", "[null]", "7", "{}", "[1,true]"] {
+        let body = format!("{{\"data\":[{{\"embedding\":{odd}}}]}}");
+        assert!(shown(&body).contains("the embedding is no list of numbers"), "{odd}");
+    }
     assert_eq!(shown(r#"{"data":[]}"#), "the API answered 0 embeddings for one text");
     let empty = shown(r#"{"data":[{"embedding":[]}]}"#);
     assert_eq!(empty, "the API answered an embedding without numbers");

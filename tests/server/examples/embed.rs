@@ -19,6 +19,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
 type Fails<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -55,7 +56,7 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Item {
-    embedding: Vec<f64>,
+    embedding: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +67,7 @@ struct Usage {
 #[derive(Serialize)]
 struct Embedding {
     model: String,
-    embedding: Vec<f64>,
+    embedding: Box<RawValue>,
     tokens: u64,
 }
 
