@@ -351,6 +351,151 @@ fn stuck_calls_of_both_kinds_at_once_harm_no_neighbour() {
 }
 
 #[test]
+fn a_call_that_takes_too_much_costs_its_own_file() {
+    for (content, more, exception_type) in [
+        ("x".repeat(200_000), ["--output-limit", "100000"], "OutputLimit"),
+        ("x".repeat(200 << 20), ["--memory-limit", "64M"], "MemoryLimit"),
+    ] {
+        let bench = Bench::new();
+        for number in 0..10 {
+            bench.add(format!("{number}.txt"), "wait 500");
+        }
+        bench.add("5-much.txt", content);
+        let done = run(&bench, &more).expect(3).says("10 succeeded, 1 failed");
+        let error = bench.err("5-much.err");
+        assert_eq!(error["exception_type"], exception_type, "{error:#}");
+        let option = error["message"].as_str().is_some_and(|m| m.contains(more[0]));
+        assert!(option && error["attempts"] == 1, "{error:#}");
+        assert!(lines(&done.stdout, "setup") <= 2, "{}", done.stdout);
+        bench.assert_tidy("async-upper");
+    }
+}
+
+/// Kinds of input, and how each ends: with an output, or with an `.err` of this
+/// type after so many attempts.
+const KINDS: [(&str, Option<(&str, u64)>); 13] = [
+    ("good", None),
+    ("wait 10", None),
+    ("wait 700", None),
+    ("trap", Some(("Panic", 1))),
+    ("wait 300", None),
+    ("fail x", Some(("Failed", 1))),
+    ("decline x", Some(("Aborted", 1))),
+    ("talk x", None),
+    ("again x", Some(("Transient", 2))),
+    ("hold", None),
+    ("join 100", None),
+    ("nothing", None),
+    ("turn 1", None),
+];
+
+/// Those that keep an instance for long, or from its turn.
+const STUCK: [&str; 4] = ["wait 600000", "loop", "sleep 600000", "wait 600000"];
+
+#[test]
+fn in_a_mix_of_everything_each_file_ends_as_it_should_whatever_stops_the_run() {
+    const FILES: usize = 390;
+    let bench = Bench::new();
+    let name = |number: usize| format!("{number:03}");
+    let stuck = |number: usize| (number % 60 == 30).then(|| STUCK[number / 60 % STUCK.len()]);
+    for number in 0..FILES {
+        let content = stuck(number).unwrap_or(KINDS[number % KINDS.len()].0);
+        bench.add(name(number) + ".txt", content);
+    }
+    let more = ["--timeout", "3s", "--retries", "1", "--retry-delay", "200ms", "--instances", "2"];
+    let more = [&more[..], &["--concurrency-limit", "24", "--once"]].concat();
+    for round in 0..6 {
+        let before = bench.names().len();
+        let mut live = Live::start(&bench, &mut bench.serve(&guest("async-upper"), &more));
+        wait_until("it makes progress, or ends", || {
+            bench.names().len() > before + 10 + 5 * round || !live.runs()
+        });
+        if !live.runs() {
+            live.wait().expect(3);
+            break;
+        }
+        match round % 3 {
+            0 => live.kill(),
+            1 => {
+                live.signal(Signal::INT);
+                let code = live.wait().code;
+                assert!([130, 3].contains(&code), "{code}");
+                bench.assert_tidy("async-upper");
+            }
+            _ => {
+                live.signal(Signal::TERM).signal(Signal::INT);
+                let code = live.wait().code;
+                assert!([130, 143].contains(&code), "{code}");
+            }
+        }
+        let status = bench.status();
+        let number = |of: &Value| of.as_u64().expect("a number") as usize;
+        let left = ["waiting", "running", "retrying", "interrupted"].map(|k| number(&status[k]));
+        let ended = ["succeeded", "failed", "timed_out", "aborted"];
+        let ended: usize = ended.iter().map(|key| number(&status["total"][key])).sum();
+        assert_eq!(left[1] + left[2], 0, "nothing is at work any more: {status}");
+        // A kill may have kept some from the journal.
+        let all = ended + left.iter().sum::<usize>();
+        assert_eq!(all, FILES, "round {round}: {status}");
+        assert!(ended <= bench.names().len(), "round {round}: {status}");
+    }
+    run(&bench, &more[..more.len() - 1]).expect(3);
+    for number in 0..FILES {
+        let (content, mut end) = KINDS[number % KINDS.len()];
+        let content = stuck(number).inspect(|_| end = Some(("Timeout", 1))).unwrap_or(content);
+        let (out, err) = (name(number) + ".out", name(number) + ".err");
+        assert_eq!((bench.has(&out), bench.has(&err)), (end.is_none(), end.is_some()), "{content}");
+        match end {
+            Some((exception_type, attempts)) => {
+                let error = bench.err(&err);
+                assert_eq!(error["exception_type"], exception_type, "{content}: {error:#}");
+                assert_eq!(error["attempts"], attempts, "{content}: {error:#}");
+            }
+            None if content == "nothing" => assert_eq!(bench.out(&out), ""),
+            None => assert_eq!(bench.out(&out), content.to_uppercase()),
+        }
+    }
+    bench.assert_tidy("async-upper");
+}
+
+#[test]
+fn files_that_wait_for_their_turn_are_not_lost_with_an_instance() {
+    // Each trap meets some that have not begun: they wait for the rate, or for
+    // a place under a label.
+    for policy in [["--rate-limit", "60/s"], ["--label", "turn=3"]] {
+        let bench = Bench::new();
+        for number in 0..90 {
+            let content = if number % 15 == 7 { "trap" } else { "wait 60" };
+            bench.add(format!("{number:02}.txt"), content);
+        }
+        bench.add("last.txt", "peak");
+        let more = ["--once", "--concurrency-limit", "20", policy[0], policy[1]];
+        let mut command = bench.serve(&guest("async-upper"), &more);
+        let command = command.env("TIGERFLOW_LABEL_DIR", bench.path().join("labels"));
+        finish(command).expect(3).says("85 succeeded, 6 failed, 0 skipped");
+        if policy[0] == "--label" {
+            let peak: usize = bench.out("last.out").parse().expect("a number");
+            assert!(peak <= 3, "{peak} at once");
+        }
+        bench.assert_tidy("async-upper");
+    }
+}
+
+#[test]
+fn an_output_directory_that_is_taken_away_stops_the_run() {
+    let bench = Bench::new();
+    for number in 0..20 {
+        bench.add(format!("{number:02}.txt"), "wait 1500");
+    }
+    let live = serve(&bench, &["--concurrency-limit", "10"]);
+    wait_until("ten are in flight", || begun(&live.log()) == 10);
+    fs::remove_dir_all(bench.output()).expect("it can be removed");
+    let done = live.wait().expect(1).says("20 still to do");
+    assert_eq!(done.stderr.matches("| ERROR ").count(), 1, "{}", done.stderr);
+    assert!(!bench.output().exists());
+}
+
+#[test]
 fn what_calls_say_at_once_is_told_apart() {
     const FILES: usize = 12;
     let bench = Bench::new();

@@ -2,6 +2,7 @@
 
 mod basics;
 mod cache;
+mod concurrent;
 mod crash;
 mod edges;
 mod faults;
@@ -13,7 +14,9 @@ mod network;
 mod outcomes;
 mod parameters;
 mod plugins;
+mod policies;
 mod sandbox;
+mod secrets;
 mod serve;
 mod status;
 mod unprivileged;

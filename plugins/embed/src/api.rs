@@ -35,15 +35,22 @@ struct Numbers(Box<RawValue>);
 
 impl<'de> Deserialize<'de> for Numbers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut text = String::from(Box::<RawValue>::deserialize(deserializer)?.get());
-        text.retain(|letter| !letter.is_ascii_whitespace());
+        let list = Box::<RawValue>::deserialize(deserializer)?;
         // It is sound JSON. Of these letters only a list of numbers can be made,
         // once a list within it is ruled out.
-        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let of_numbers = |letter: char| letter.is_ascii_digit() || "+-.eE,".contains(letter);
-        if !inner.is_some_and(|inner| inner.chars().all(of_numbers)) {
+        let inner = list.get().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let space = |byte: u8| byte.is_ascii_whitespace();
+        let of_numbers =
+            |byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b',');
+        let Some(inner) = inner.filter(|text| text.bytes().all(|b| of_numbers(b) || space(b)))
+        else {
             return Err(D::Error::custom("the embedding is no list of numbers"));
+        };
+        if !inner.bytes().any(space) {
+            return Ok(Numbers(list));
         }
+        let mut text = String::from(list.get());
+        text.retain(|letter| !letter.is_ascii_whitespace());
         RawValue::from_string(text).map(Numbers).map_err(D::Error::custom)
     }
 }
