@@ -219,6 +219,7 @@ fn a_file_of_variables_is_read_as_such_files_are() {
         ("TELL_KEY=\"with spaces\"\n", 11),
         ("TELL_KEY='with # and $HOME'\n", 16),
         ("TELL_KEY=a=b\n", 3),
+        ("TELL_KEY=pa$word\n", 7),
         ("TELL_KEY=\n", 0),
         ("TELL_KEY=größe\n", 7),
     ] {

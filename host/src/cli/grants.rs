@@ -20,7 +20,7 @@ pub struct GrantArgs {
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable, help_heading = "Grants")]
     pub variables: Vec<values::Variable>,
     /// Let the task see the environment variables that a file names, in lines
-    /// `NAME=VALUE`
+    /// `NAME=VALUE`. What a later file says holds, and --env before any
     #[arg(long = "env-file", value_name = "FILE", help_heading = "Grants")]
     pub variable_files: Vec<PathBuf>,
     /// Let the task send HTTP requests to a host: `api.example.org`,
@@ -42,11 +42,15 @@ impl GrantArgs {
         if self.variables.iter().any(|variable| variable.name.is_empty()) {
             return Err(Usage("--env needs a name: write it as `NAME` or `NAME=VALUE`".into()));
         }
+        let mut variables = Vec::new();
         for file in &self.variable_files {
-            // What the command line names itself comes after, and holds.
-            let mut variables = values::variables(file)?;
-            variables.append(&mut self.variables);
-            self.variables = variables;
+            variables.extend(values::variables(file)?);
+        }
+        variables.append(&mut self.variables);
+        // What is said later holds, and the command line before any file.
+        for variable in variables {
+            self.variables.retain(|earlier| earlier.name != variable.name);
+            self.variables.push(variable);
         }
         for host in &self.hosts {
             // The value is not repeated: somebody may have put a password there.

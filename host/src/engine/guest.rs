@@ -31,11 +31,9 @@ const LOG_LINE: usize = 8 << 10;
 const LOG_LINES: u32 = 1_000;
 
 /// Files that a guest may have forgotten to close before it is replaced: half of
-/// what C's library for WASI can hold.
+/// what C's library for WASI can hold. Or as many as it has calls in flight, each
+/// of which may have one open.
 const FORGOTTEN: usize = 64;
-
-/// Files that a call in flight has open.
-const FILES_OF_A_CALL: usize = 2;
 
 /// Most elements of a guest's tables together. A Python component has 10,000.
 const TABLE_ELEMENTS: usize = 1_000_000;
@@ -197,7 +195,7 @@ impl Opened {
     /// Whether so many are open that a later attempt might suffer, with so many
     /// calls in flight.
     pub(super) fn is_leaking(&mut self, calls: usize) -> bool {
-        self.held() > (self.limit / 2).min(FORGOTTEN + FILES_OF_A_CALL * calls)
+        self.held() > (self.limit / 2).min(FORGOTTEN.max(calls))
     }
 
     /// How many are open still.

@@ -407,7 +407,7 @@ fn a_request_that_is_given_up_ends_while_others_go_on() {
             let server = TestServer::builder().http2(http2).start();
             let bench = Bench::new();
             let url = server.https_url();
-            let more = ["--allow-host", &secure(&server), "--timeout", "3s"];
+            let more = ["--allow-host", &secure(&server), "--timeout", "2s"];
             let more = [&more[..], &["--concurrency-limit", "10"]].concat();
             for number in 0..4 {
                 bench.add(format!("{number}.txt"), format!("GET {url}/silent?n={number}"));

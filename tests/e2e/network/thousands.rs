@@ -83,46 +83,59 @@ fn assert_says(error: &Value, fault: Fault) {
     assert_eq!(error["attempts"], 1, "{error:#}");
 }
 
-#[test]
-fn without_retries_exactly_those_fail_that_the_server_fails() {
-    for http2 in [true, false] {
-        let faults = faults();
-        let server = TestServer::builder().faults(faults.clone()).http2(http2).start();
-        let bench = Bench::new();
-        let texts = add_texts(&bench, FILES);
-        let more = ["--retries", "0", "--timeout", "5s", "--concurrency-limit", "100", "--once"];
-        let begun = Instant::now();
-        let done = finish(&mut embed(&bench, &server, &more)).expect(3);
-        eprintln!("{FILES} files without retries: {:?}, {:?}", begun.elapsed(), server.counts());
-        let (mut failed, mut silent) = (0, 0);
-        for (number, text) in texts.iter().enumerate() {
-            let Some(fault) = faults.fault(text, 0) else {
-                assert_embedded(&bench, &format!("{number:04}.out"), text, 8);
-                continue;
-            };
-            assert_says(&bench.err(format!("{number:04}.err")), fault);
-            match fault {
-                Fault::Silence => silent += 1,
-                _ => failed += 1,
-            }
-        }
-        assert!(failed > 400 && silent > 100, "{failed}, {silent}");
-        assert_eq!(bench.names().len(), FILES, "one of both for each");
-        let succeeded = FILES - failed - silent;
-        done.says(&format!("{succeeded} succeeded, {failed} failed, {silent} timed out"));
-        assert_eq!(server.requests().len(), FILES, "each was asked for once");
-        // What was given up is given up at the server, too, if a moment later.
-        assert!(server.peak_in_flight() <= 110, "{}", server.peak_in_flight());
-        assert_eq!(staged(&bench, "embed"), [""; 0]);
-
-        // Those that failed are done by later runs, and only those.
-        let before = server.requests().len();
-        let more = ["--retry-failed", "--retries", "12", "--retry-delay", "50ms", "--once"];
-        let more = [&more[..], &["--timeout", "5s", "--retry-on", "transient,timeout"]].concat();
-        if http2 {
-            finish(&mut embed(&bench, &server, &more)).expect(0);
-            assert!(server.requests().len() - before < FILES / 2 + FILES / 4);
-            assert!(bench.names().iter().all(|name| name.ends_with(".out")));
+/// One run without retries. Gives back the place, and the texts.
+fn run_once(server: &TestServer) -> (Bench, Vec<String>) {
+    let faults = faults();
+    let bench = Bench::new();
+    let texts = add_texts(&bench, FILES);
+    let more = ["--retries", "0", "--timeout", "5s", "--concurrency-limit", "100", "--once"];
+    let begun = Instant::now();
+    let done = finish(&mut embed(&bench, server, &more)).expect(3);
+    eprintln!("{FILES} files without retries: {:?}, {:?}", begun.elapsed(), server.counts());
+    let (mut failed, mut silent) = (0, 0);
+    for (number, text) in texts.iter().enumerate() {
+        let Some(fault) = faults.fault(text, 0) else {
+            assert_embedded(&bench, &format!("{number:04}.out"), text, 8);
+            continue;
+        };
+        assert_says(&bench.err(format!("{number:04}.err")), fault);
+        match fault {
+            Fault::Silence => silent += 1,
+            _ => failed += 1,
         }
     }
+    assert!(failed > 400 && silent > 100, "{failed}, {silent}");
+    assert_eq!(bench.names().len(), FILES, "one of both for each");
+    let succeeded = FILES - failed - silent;
+    done.says(&format!("{succeeded} succeeded, {failed} failed, {silent} timed out"));
+    assert_eq!(server.requests().len(), FILES, "each was asked for once");
+    // What was given up is given up at the server, too, if a moment later.
+    assert!(server.peak_in_flight() <= 110, "{}", server.peak_in_flight());
+    assert_eq!(staged(&bench, "embed"), [""; 0]);
+    (bench, texts)
+}
+
+#[test]
+fn without_retries_exactly_those_fail_that_the_server_fails() {
+    let server = TestServer::builder().faults(faults()).http2(false).start();
+    run_once(&server);
+    assert!(server.requests().iter().all(|request| request.version == "HTTP/1.1"));
+}
+
+#[test]
+fn those_that_failed_are_done_by_a_later_run_and_only_those() {
+    let server = TestServer::builder().faults(faults()).start();
+    let (bench, texts) = run_once(&server);
+    assert!(server.requests().iter().all(|request| request.version == "HTTP/2.0"));
+    let more = ["--retry-failed", "--retries", "12", "--retry-delay", "50ms", "--once"];
+    let more = [&more[..], &["--timeout", "2s", "--retry-on", "transient,timeout"]].concat();
+    finish(&mut embed(&bench, &server, &more)).expect(0);
+    assert_eq!(server.early_retries(), [""; 0]);
+    let attempts = server.attempts_by_text();
+    for (number, text) in texts.iter().enumerate() {
+        assert_embedded(&bench, &format!("{number:04}.out"), text, 8);
+        let fails = (0..).take_while(|attempt| faults().fault(text, *attempt).is_some()).count();
+        assert_eq!(attempts[text].len(), fails + 1, "{text}");
+    }
+    assert!(bench.names().iter().all(|name| name.ends_with(".out")));
 }
