@@ -17,8 +17,13 @@ pub enum Outcome {
     Aborted(String),
     /// The input was removed before the task could work on it.
     Vanished,
-    /// It was cut off by no fault of its own, and is to be made again. Says why.
-    Interrupted(String),
+    /// It was cut off by no fault of its own, and is to be made again.
+    Interrupted {
+        /// By what.
+        why: String,
+        /// Whether that is known. Where it is not, the file itself is a suspect.
+        explained: bool,
+    },
 }
 
 /// Why an attempt failed, as the `.err` file tells it.

@@ -25,12 +25,6 @@ fn serve(bench: &Bench, more: &[&str]) -> Live {
     Live::start(bench, &mut bench.serve(&guest("async-upper"), &more))
 }
 
-/// Adds a file whole at once: without a settle time it is taken as it comes.
-fn arrive(bench: &Bench, name: &str, content: &str) {
-    bench.add("part", content);
-    fs::rename(bench.input().join("part"), bench.input().join(name)).expect("a rename");
-}
-
 /// How many lines of a text are this.
 fn lines(text: &str, line: &str) -> usize {
     text.lines().filter(|l| *l == line).count()
@@ -116,14 +110,14 @@ fn an_instance_that_computes_for_ever_holds_up_no_other() {
     let bench = Bench::new();
     let live = serve(&bench, &["--instances", &number, "--concurrency-limit", &number]);
     for number in 1..instances {
-        arrive(&bench, &format!("wait-{number}.txt"), "wait 3000");
+        bench.arrive(format!("wait-{number}.txt"), "wait 3000");
     }
     wait_until("all others are busy", || begun(&live.log()) == instances - 1);
-    arrive(&bench, "endless.txt", "loop");
+    bench.arrive("endless.txt", "loop");
     live.says("Starting processing: endless.txt");
     wait_until("the others are done", || bench.names().len() == instances - 1);
     for number in 0..3 * instances {
-        arrive(&bench, &format!("late-{number}.txt"), "late");
+        bench.arrive(format!("late-{number}.txt"), "late");
     }
     wait_until("late ones are done", || bench.names().len() == 4 * instances - 1);
     live.signal(Signal::INT).says("initiating shutdown").signal(Signal::INT);
@@ -248,17 +242,17 @@ fn however_many_traps_hit_a_file_it_is_blamed_for_none() {
 #[test]
 fn a_call_that_waits_too_long_is_given_up_and_its_neighbours_keep_their_progress() {
     let bench = Bench::new();
-    arrive(&bench, "stuck.txt", "wait 600000");
+    bench.arrive("stuck.txt", "wait 600000");
     let live = serve(&bench, &["--timeout", "6s"]);
     live.says("Starting processing: stuck.txt");
     std::thread::sleep(Duration::from_secs(4));
     // It waits longer than the first one has left, and was begun long before.
-    arrive(&bench, "long.txt", "wait 4000");
+    bench.arrive("long.txt", "wait 4000");
     live.says("Starting processing: long.txt");
     assert!(!bench.has("stuck.err"), "this machine is too busy to tell");
     wait_until("the first is given up", || bench.has("stuck.err"));
     // What comes now is taken at once, by another instance.
-    arrive(&bench, "new.txt", "new");
+    bench.arrive("new.txt", "new");
     wait_until("a new file is done", || bench.has("new.out"));
     assert!(!bench.has("long.out"), "new files waited for the old instance");
     wait_until("the neighbour is done", || bench.has("long.out"));
@@ -289,7 +283,7 @@ fn calls_that_were_given_up_do_not_pile_up() {
     wait_until("a few are given up", || ended(5));
     let (threads, memory) = (proc_status(live.pid(), "Threads"), proc_status(live.pid(), "VmRSS"));
     wait_until("all are given up", || ended(ROUNDS));
-    arrive(&bench, "good.txt", "good");
+    bench.arrive("good.txt", "good");
     wait_until("a good file is done", || bench.has("good.out"));
     let after = (proc_status(live.pid(), "Threads"), proc_status(live.pid(), "VmRSS"));
     assert!(after.0 <= threads + 1, "{threads} threads became {}", after.0);
@@ -539,12 +533,12 @@ fn an_output_that_the_guest_keeps_open_is_complete_and_stays_so() {
     for number in 0..3 {
         assert_eq!(bench.out(format!("a-hold-{number}.out")), format!("HOLD {number}"));
     }
-    arrive(&bench, "scribble.txt", "scribble");
+    bench.arrive("scribble.txt", "scribble");
     wait_until("the guest has tried", || bench.has("scribble.out"));
-    for number in 0..3 {
+    for (number, before) in inodes.into_iter().enumerate() {
         let name = format!("a-hold-{number}.out");
         assert_eq!(bench.out(&name), format!("HOLD {number}"));
-        assert_eq!(inode(&name), inodes[number], "nor was it replaced");
+        assert_eq!(inode(&name), before, "nor was it replaced");
     }
     live.signal(Signal::TERM);
     // Nobody was cut off for it.
@@ -560,7 +554,7 @@ fn what_leaks_is_replaced_before_it_harms() {
         for number in 0..600 {
             bench.add(format!("{number:03}.txt"), "hold it");
         }
-        let more = ["--once", "--concurrency-limit", "10"];
+        let more = ["--once", "--concurrency-limit", "20"];
         let command = bench.serve(&guest("async-upper"), &more);
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");

@@ -287,7 +287,7 @@ fn an_input_that_is_gone_before_its_retry_is_no_failure() {
     fs::remove_file(bench.input().join("a.txt")).expect("it can be removed");
     live.says("Gone before it was processed: a.txt");
     // It comes back: an input again.
-    bench.add("a.txt", "transient 0");
+    bench.arrive("a.txt", "transient 0");
     wait_until("it is done", || bench.has("a.out"));
     live.signal(Signal::TERM);
     live.wait().expect(143).says("2 succeeded, 0 failed");
@@ -300,7 +300,7 @@ fn a_file_that_changes_while_it_waits_is_tried_as_it_is_then() {
     let more = ["--dir", &grant, "--settle", "0", "--poll-interval", "50ms"];
     let live = Live::start(&bench, &mut bench.serve(&guest("flaky"), &more));
     live.says("Retrying in ");
-    bench.add("a.txt", "transient 0");
+    bench.arrive("a.txt", "transient 0");
     wait_until("it is done", || bench.has("a.out"));
     assert_eq!(bench.out("a.out"), "transient 0 at try 2\n");
     live.signal(Signal::TERM);
@@ -683,7 +683,7 @@ fn only_a_final_failure_counts_and_of_every_kind() {
     let done = done.says("3 files failed: that is enough");
     done.says("0 succeeded, 2 failed, 1 timed out, 5 skipped in ");
     // A server ends as well.
-    bench.add("f.txt", "fail 9");
+    bench.arrive("f.txt", "fail 9");
     let more = [&more[..], &["--max-failures", "1", "--settle", "0"]].concat();
     let live = Live::start(&bench, &mut bench.serve(&guest("flaky"), &more));
     live.wait().expect(3).says("1 file failed: that is enough");

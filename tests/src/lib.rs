@@ -175,6 +175,15 @@ impl Bench {
         self
     }
 
+    /// Adds an input whole at once, for a server that waits for no file to
+    /// settle.
+    pub fn arrive(&self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) -> &Self {
+        self.add("part", content);
+        let input = self.input();
+        fs::rename(input.join("part"), input.join(name.as_ref())).expect("it can be renamed");
+        self
+    }
+
     /// The content of an output file, as text.
     #[track_caller]
     pub fn out(&self, name: impl AsRef<OsStr>) -> String {

@@ -3,8 +3,9 @@
 //!
 //! A call cannot be taken back while its instance lives, and a trap ends all
 //! calls of its instance. So an attempt that ran out of time while it waited is
-//! given up, and its instance takes no further ones: when its neighbours are
-//! done, it goes, and what was given up goes with it. An instance whose guest
+//! given up: its requests are cut off, upon which it usually ends. Where it does
+//! not, its instance takes no further ones: when its neighbours are done, it
+//! goes, and what was given up goes with it. An instance whose guest
 //! computes or blocks past an attempt's time limit, so that no neighbour gets
 //! its turn, is ended at once, as after a trap. Either way the host knows whose
 //! fault it was (see [`note_current`]); the neighbours are free to run again.
@@ -33,6 +34,10 @@ use crate::outcome::Failure;
 /// that is not by then keeps the whole instance from its turn.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long an attempt that is given up has to end by itself, before it is held to
+/// go on. Less than the grace, as it counts as in flight until then.
+const LEAVE: Duration = Duration::from_millis(200);
+
 /// How often to look for such an attempt.
 const WATCH: Duration = Duration::from_millis(100);
 
@@ -55,6 +60,9 @@ pub struct ConcurrentInstance {
 pub struct Lost {
     /// The attempt that ended it, where that is known.
     pub lane: Option<u32>,
+    /// Whether an attempt that was given up went on in there: where it is none of
+    /// those in flight, it was that one.
+    pub haunted: bool,
     /// How that attempt ended.
     pub end: RunEnd,
 }
@@ -90,15 +98,18 @@ impl ConcurrentInstance {
             Ok((component, run, answer))
         };
         match within(sandbox.setup_timeout, "--setup-timeout", call).await {
-            Ok((component, run, Ok(()))) => Ok(ConcurrentInstance {
-                current: store.data().current.clone(),
-                store,
-                component,
-                run,
-                timeout: sandbox.timeout,
-                output_limit: sandbox.output_limit,
-                haunted: false,
-            }),
+            Ok((component, run, Ok(()))) => {
+                store.data_mut().opened.are_the_contexts();
+                Ok(ConcurrentInstance {
+                    current: store.data().current.clone(),
+                    store,
+                    component,
+                    run,
+                    timeout: sandbox.timeout,
+                    output_limit: sandbox.output_limit,
+                    haunted: false,
+                })
+            }
             Ok((_, _, Err(raw))) => Err(SetupError::Task(own_failure(raw, store.data()))),
             Err(stop) => Err(SetupError::Task(stop.describe(store.data_mut(), OWN_LANE))),
         }
@@ -122,6 +133,7 @@ impl ConcurrentInstance {
             let lane = self.current.get();
             Lost {
                 lane: watch.is_in_flight(lane).then_some(lane),
+                haunted: self.haunted,
                 end: unanswered(&stop, self.store.data_mut(), lane),
             }
         })
@@ -180,23 +192,26 @@ impl Calls<'_> {
             Ok(call) => {
                 let task = call.task();
                 let call = self.run.finish_call_concurrent(self.accessor, call);
-                let call = async { call.await.map(|(answer,)| answer) };
-                (Some(task), within(self.watch.timeout, "--timeout", call).await)
+                let mut call = std::pin::pin!(async { call.await.map(|(answer,)| answer) });
+                let result = within(self.watch.timeout, "--timeout", call.as_mut()).await;
+                if result.is_err() {
+                    // Its requests end now, and so it mostly does as well.
+                    self.accessor.with(|mut store| store.data_mut().give_up(lane));
+                    let left = tokio::time::timeout(LEAVE, call).await.is_ok();
+                    self.haunted.set(self.haunted.get() || !left);
+                }
+                (Some(task), result)
             }
             Err(error) => (None, Err(Stop::Trap(error))),
         };
         self.watch.end(lane);
-        let given_up = result.is_err();
-        if given_up {
-            self.haunted.set(true);
-        }
         self.accessor.with(|mut store| {
             let guest = store.data_mut();
             let end = match result {
                 Ok(answer) => answered(answer, guest, lane),
                 Err(stop) => unanswered(&stop, guest, lane),
             };
-            guest.end_in(lane, task, given_up);
+            guest.end_in(lane, task);
             end
         })
     }
@@ -245,8 +260,13 @@ impl Watch {
         let Some(limit) = self.timeout else { return std::future::pending().await };
         loop {
             tokio::time::sleep(WATCH.min(limit)).await;
-            let begun = self.begun.borrow().get(&current.get()).copied();
-            if begun.is_some_and(|begun| begun.elapsed() >= limit + GRACE) {
+            let late = |begun: &Instant| begun.elapsed() >= limit + GRACE;
+            let begun = self.begun.borrow();
+            // An attempt whose time is over would be gone if its timer had its turn.
+            // Whoever keeps it from that has its own time in full, unless it is
+            // none of them: what was given up, and computes.
+            let at_work = begun.get(&current.get());
+            if begun.values().any(late) && at_work.is_none_or(late) {
                 return Stop::Timeout(limit, "--timeout");
             }
         }

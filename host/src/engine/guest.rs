@@ -31,8 +31,8 @@ const LOG_LINE: usize = 8 << 10;
 const LOG_LINES: u32 = 1_000;
 
 /// Files that a guest may have forgotten to close before it is replaced: half of
-/// what C's library for WASI can hold. Or as many as it has calls in flight, each
-/// of which may have one open.
+/// what C's library for WASI can hold. Or two for each call in flight, which may
+/// have them open by right.
 const FORGOTTEN: usize = 64;
 
 /// Most elements of a guest's tables together. A Python component has 10,000.
@@ -175,12 +175,14 @@ pub(super) struct TooManyOpen;
 #[derive(Debug)]
 pub(super) struct Opened {
     files: Vec<Weak<File>>,
+    /// How many of them the context holds.
+    context: usize,
     pub(super) limit: usize,
 }
 
 impl Opened {
     pub(super) fn new(limit: usize) -> Self {
-        Opened { files: Vec::new(), limit }
+        Opened { files: Vec::new(), context: 0, limit }
     }
 
     /// Takes note of a file that was opened.
@@ -195,7 +197,12 @@ impl Opened {
     /// Whether so many are open that a later attempt might suffer, with so many
     /// calls in flight.
     pub(super) fn is_leaking(&mut self, calls: usize) -> bool {
-        self.held() > (self.limit / 2).min(FORGOTTEN.max(calls))
+        self.held().saturating_sub(self.context) > (self.limit / 2).min(FORGOTTEN.max(2 * calls))
+    }
+
+    /// What is open now belongs to the context that `setup` made.
+    pub(super) fn are_the_contexts(&mut self) {
+        self.context = self.held();
     }
 
     /// How many are open still.
@@ -402,21 +409,24 @@ impl Guest {
 
     /// A call in a lane of its own is over. What it may go on to do belongs to
     /// the instance.
-    /// Its requests end, where it was given up.
-    pub(super) fn end_in(&mut self, lane: u32, task: Option<GuestTaskId>, given_up: bool) {
+    pub(super) fn end_in(&mut self, lane: u32, task: Option<GuestTaskId>) {
         if let Some(task) = task {
             self.lanes.remove(&task);
         }
         if let Some(attempt) = self.attempts.get_mut(lane as usize) {
-            let token = attempt.take().and_then(|attempt| attempt.given_up);
-            if let Some(token) = token.filter(|_| given_up) {
-                token.cancel();
-            }
+            *attempt = None;
         }
         if self.current.get() == lane {
             self.work_in(OWN_LANE);
         }
         self.forget(lane);
+    }
+
+    /// An attempt is given up: its requests end.
+    pub(super) fn give_up(&mut self, lane: u32) {
+        if let Some(token) = &self.attempt_in(lane).given_up {
+            token.cancel();
+        }
     }
 
     /// The guest is at work in this lane from now on.

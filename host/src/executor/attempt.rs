@@ -105,9 +105,10 @@ impl Attempt {
     }
 
     /// Ends it without an outcome: it was cut off by no fault of its own.
-    pub(super) fn interrupt(&self, why: String) -> Result<Ended, HostFailure> {
+    /// `explained`: by something that is known.
+    pub(super) fn interrupt(&self, why: String, explained: bool) -> Result<Ended, HostFailure> {
         self.clear()?;
-        let outcome = Outcome::Interrupted(why);
+        let outcome = Outcome::Interrupted { why, explained };
         self.tell(&outcome);
         Ok(Ended {
             id: self.job.id,
@@ -177,7 +178,7 @@ impl Attempt {
             Outcome::Succeeded
             | Outcome::Retrying(..)
             | Outcome::Vanished
-            | Outcome::Interrupted(_) => return Ok(()),
+            | Outcome::Interrupted { .. } => return Ok(()),
         };
         let error = ErrorFile {
             file: shared.sandbox.input_dir.join(&self.job.name).to_string_lossy().into_owned(),
@@ -214,7 +215,9 @@ impl Attempt {
                 tracing::info!("Aborted processing: {name} ({})", first_line(reason));
             }
             Outcome::Vanished => tracing::info!("Gone before it was processed: {name}"),
-            Outcome::Interrupted(why) => tracing::info!("Interrupted, runs again: {name} ({why})"),
+            Outcome::Interrupted { why, .. } => {
+                tracing::info!("Interrupted, runs again: {name} ({why})");
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::attempt::{Attempt, HostFailure};
 use super::slot::Slot;
 use super::{Ended, Job, Report};
-use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd};
+use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
 use crate::workspace::catalog::FileId;
 use crate::workspace::names::shown;
 use crate::workspace::staging::Staging;
@@ -31,6 +31,8 @@ struct Generations<'a> {
     slot: &'a Slot,
     /// Files in flight, over all generations.
     in_flight: Cell<usize>,
+    /// How many may be.
+    allowed: Cell<usize>,
     /// Tells that there is room again.
     room: Notify,
     /// Tells that the youngest generation takes no further files.
@@ -61,6 +63,7 @@ impl Slot {
         let all = Generations {
             slot: self,
             in_flight: Cell::new(0),
+            allowed: Cell::new(self.limit),
             room: Notify::new(),
             closed: Notify::new(),
             number: Cell::new(0),
@@ -94,7 +97,13 @@ impl Slot {
 
 impl<'a> Generations<'a> {
     fn has_room(&self) -> bool {
-        self.in_flight.get() < self.slot.limit
+        self.in_flight.get() < self.allowed.get()
+    }
+
+    /// An instance was lost, and with it what all its attempts had done: fewer
+    /// are put at risk together until some have gone well.
+    fn be_careful(&self) {
+        self.allowed.set((self.allowed.get() / 2).max(1));
     }
 
     fn took(&self, job: &Job) {
@@ -103,6 +112,9 @@ impl<'a> Generations<'a> {
     }
 
     fn report(&self, id: FileId, report: Report) {
+        if matches!(report, Report::Ended(_)) {
+            self.allowed.set((self.allowed.get() + 1).min(self.slot.limit));
+        }
         self.slot.report(id, report);
         self.in_flight.set(self.in_flight.get() - 1);
         self.room.notify_one();
@@ -261,15 +273,27 @@ impl Generation<'_> {
         lanes.sort_by_key(|(_, attempt)| Reverse(attempt.job.id));
         let culprit = lanes.iter().find(|(lane, _)| lost.lane == Some(*lane));
         let culprit = culprit.map(|(_, attempt)| shown(&attempt.job.name));
+        // Nobody in flight has ended it, if something that was given up may have.
+        let explained = culprit.is_some() || lost.haunted;
+        self.all.be_careful();
+        if lanes.is_empty() {
+            // It worked in `setup` and on nothing else.
+            let error = match &lost.end {
+                RunEnd::Failed(failure) => SetupError::Task(failure.clone()),
+                _ => SetupError::Host("the instance broke before it had a file".into()),
+            };
+            self.all.slot.outbox.push(Report::SetupFailed(error));
+        }
         for (lane, attempt) in lanes {
-            let suspect = culprit.is_none() && attempt.job.interruptions >= INTERRUPTIONS;
+            let suspect = !explained && attempt.job.interruptions >= INTERRUPTIONS;
             let ended = if lost.lane == Some(lane) || suspect {
                 attempt.conclude(shared, lost.end.clone(), false)
             } else {
-                attempt.interrupt(match &culprit {
+                let why = match &culprit {
                     Some(file) => format!("{file} ended the instance that both ran in"),
                     None => "the instance that it ran in broke".into(),
-                })
+                };
+                attempt.interrupt(why, explained)
             };
             self.report(&attempt, ended);
         }

@@ -249,7 +249,10 @@ impl LocalExecutor {
         for (slot, activity) in self.slots.iter().enumerate() {
             all.extend(lock(&activity.0).iter().map(|(&id, current)| Ended {
                 id,
-                outcome: Outcome::Interrupted("the run was told to leave at once".into()),
+                outcome: Outcome::Interrupted {
+                    why: "the run was told to leave at once".into(),
+                    explained: true,
+                },
                 attempt: current.attempt,
                 duration: now.duration_since(current.since).unsigned_abs(),
                 slot: slot as u32,

@@ -25,8 +25,7 @@ pub struct Job {
     pub attempts_before: u32,
     /// How many of them were retries of this run.
     pub retries: u32,
-    /// How many attempts of this run were cut off, at the most after the last
-    /// one that was not.
+    /// How many attempts of this run in a row were cut off, nobody knows by what.
     pub interruptions: u32,
     /// Whether it is a symbolic link, which the host opens for the guest.
     pub link: bool,

@@ -94,7 +94,7 @@ struct Dispatcher {
 struct Tries {
     /// Attempts that failed.
     retries: u32,
-    /// Attempts in a row that were cut off.
+    /// Attempts in a row that were cut off, nobody knows by what.
     interruptions: u32,
 }
 
@@ -335,7 +335,7 @@ impl Dispatcher {
             Outcome::Retrying(_, after) => {
                 (State::Retrying, AttemptOutcome::Retrying, Event::Retry(id, *after))
             }
-            Outcome::Interrupted(_) => {
+            Outcome::Interrupted { .. } => {
                 (State::Interrupted, AttemptOutcome::Interrupted, Event::HandedBack(id))
             }
             Outcome::Vanished => {
@@ -350,14 +350,18 @@ impl Dispatcher {
                 let tries = self.tries.entry(id).or_default();
                 *tries = Tries { retries: tries.retries + 1, interruptions: 0 };
             }
-            AttemptOutcome::Interrupted => self.tries.entry(id).or_default().interruptions += 1,
+            AttemptOutcome::Interrupted => {
+                if matches!(ended.outcome, Outcome::Interrupted { explained: false, .. }) {
+                    self.tries.entry(id).or_default().interruptions += 1;
+                }
+            }
             _ => drop(self.tries.remove(&id)),
         }
         let (exception_type, message) = match &ended.outcome {
             Outcome::Failed(f) | Outcome::Retrying(f, _) => {
                 (Some(f.exception_type.clone()), Some(shorten(&f.message)))
             }
-            Outcome::Aborted(reason) | Outcome::Interrupted(reason) => {
+            Outcome::Aborted(reason) | Outcome::Interrupted { why: reason, .. } => {
                 (None, Some(shorten(reason)))
             }
             Outcome::Succeeded | Outcome::Vanished => (None, None),
@@ -433,7 +437,7 @@ impl Dispatcher {
     /// Renews what other processes and people see of the run, when it is time.
     fn renew(&mut self) {
         let now = Instant::now();
-        if self.bar.is_shown() {
+        if self.bar.is_due(now) {
             let at_work = self.executor.at_work();
             self.bar.update(&self.counts, self.left(), &at_work.oldest);
         }

@@ -21,7 +21,12 @@ pub enum Bar {
     /// By a line for each file.
     None,
     /// By a bar on the terminal.
-    Drawn(ProgressBar),
+    Drawn {
+        /// The bar itself.
+        bar: ProgressBar,
+        /// When it is drawn next.
+        due: Instant,
+    },
     /// By a line now and then: it was asked for, and stderr is no terminal.
     Lines {
         /// When the run began.
@@ -41,7 +46,7 @@ impl Bar {
         if !std::io::stderr().is_terminal() {
             return Bar::Lines { begun, next: begun + LINE_INTERVAL };
         }
-        Bar::Drawn({
+        let bar = {
             let bar = ProgressBar::with_draw_target(
                 Some(files as u64),
                 ProgressDrawTarget::stderr_with_hz(5),
@@ -55,7 +60,21 @@ impl Bar {
             bar.set_style(style);
             log::show_above(bar.clone());
             bar
-        })
+        };
+        Bar::Drawn { bar, due: begun }
+    }
+
+    /// Whether it should be brought up to date.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        match self {
+            Bar::None => false,
+            Bar::Drawn { due, .. } | Bar::Lines { next: due, .. } if now < *due => false,
+            Bar::Drawn { due, .. } => {
+                *due = now + REDRAW;
+                true
+            }
+            Bar::Lines { .. } => true,
+        }
     }
 
     /// Whether there is one.
@@ -69,7 +88,7 @@ impl Bar {
         let ended = counts.total();
         let bar = match self {
             Bar::None => return,
-            Bar::Drawn(bar) => bar,
+            Bar::Drawn { bar, .. } => bar,
             Bar::Lines { begun, next } => {
                 let now = Instant::now();
                 if now >= *next {
@@ -100,7 +119,7 @@ impl Bar {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Bar::Drawn(bar) = self {
+        if let Bar::Drawn { bar, .. } = self {
             bar.finish_and_clear();
         }
     }

@@ -13,8 +13,9 @@ pub use self::retry::{LONGEST_RETRY_AFTER, RetryOn, RetryPolicy};
 
 use crate::workspace::catalog::FileId;
 
-/// How many instances in a row may fail in `setup` before the run gives up. The
-/// first one of a run has no second chance: nothing ever worked.
+/// How many instances may fail in `setup`, with no file worked on in between,
+/// before the run gives up. The first one of a run has no second chance: nothing
+/// ever worked.
 const SETUP_TRIES: u32 = 3;
 
 /// When a run ends by itself.
@@ -213,6 +214,7 @@ impl Scheduler {
             Event::Found(files) => self.pending.extend(files),
             Event::Ended { file: _, failed } => {
                 self.held -= 1;
+                self.setup_failures = 0;
                 self.settled += 1;
                 self.failed += usize::from(failed);
                 if failed
@@ -223,6 +225,7 @@ impl Scheduler {
             }
             Event::Retry(file, after) => {
                 self.held -= 1;
+                self.setup_failures = 0;
                 self.delays += 1;
                 self.delayed.push(Reverse((now.saturating_add(after), self.delays, file)));
             }
@@ -230,10 +233,7 @@ impl Scheduler {
                 self.held -= 1;
                 self.pending.push_front(file);
             }
-            Event::SetupWorked => {
-                self.setup_worked = true;
-                self.setup_failures = 0;
-            }
+            Event::SetupWorked => self.setup_worked = true,
             Event::SetupFailed => {
                 self.setup_failures += 1;
                 if !self.setup_worked || self.setup_failures >= SETUP_TRIES {
