@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The end of one attempt: of one call of `run` for one file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -24,6 +26,39 @@ pub enum Outcome {
         /// Whether that is known. Where it is not, the file itself is a suspect.
         explained: bool,
     },
+}
+
+impl Outcome {
+    /// In one word. None for a file that is an input no more.
+    pub fn in_short(&self) -> Option<AttemptOutcome> {
+        Some(match self {
+            Outcome::Succeeded => AttemptOutcome::Succeeded,
+            Outcome::Failed(failure) if failure.cause == Cause::Timeout => AttemptOutcome::TimedOut,
+            Outcome::Failed(_) => AttemptOutcome::Failed,
+            Outcome::Aborted(_) => AttemptOutcome::Aborted,
+            Outcome::Retrying(..) => AttemptOutcome::Retrying,
+            Outcome::Interrupted { .. } => AttemptOutcome::Interrupted,
+            Outcome::Vanished => return None,
+        })
+    }
+}
+
+/// How an attempt ended, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptOutcome {
+    /// The output was published.
+    Succeeded,
+    /// The `.err` was published.
+    Failed,
+    /// The `.err` was published: its time was over.
+    TimedOut,
+    /// The task declined the file.
+    Aborted,
+    /// It failed, and is to be made again.
+    Retrying,
+    /// It was cut off by no fault of its own, and is to be made again.
+    Interrupted,
 }
 
 /// Why an attempt failed, as the `.err` file tells it.

@@ -135,6 +135,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
             cause: LockError::Held(_) | LockError::HeldByUnknown,
             ..
         })) => EXIT_USAGE,
+        Some(RunError::Label(_)) => EXIT_USAGE,
         _ => EXIT_HOST,
     }
 }

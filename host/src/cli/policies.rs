@@ -60,7 +60,7 @@ pub struct PolicyArgs {
     /// instances: `30/s`, `2000/min`, `10000/h` [default: no limit]
     #[arg(long, value_name = "N/UNIT", value_parser = values::rate, help_heading = "Limits")]
     pub rate_limit: Option<Rate>,
-    /// Share a limit with every run on this machine that gives the same label:
+    /// Share a limit with all your runs on this machine that give the same label:
     /// `gpu=2` for two attempts at once over all of them
     #[arg(long = "label", value_name = "NAME[=N]", value_parser = values::label, help_heading = "Limits")]
     pub label: Vec<Label>,
@@ -76,8 +76,13 @@ pub enum Retried {
 }
 
 impl PolicyArgs {
-    /// When an attempt that failed is made again.
+    /// When an attempt that failed is made again; checks the rest as well.
     pub fn retry(&self) -> Result<RetryPolicy, Usage> {
+        for (i, label) in self.label.iter().enumerate() {
+            if self.label[..i].iter().any(|earlier| earlier.name == label.name) {
+                return Err(Usage(format!("--label `{}` is given twice", label.name)));
+            }
+        }
         let retried = |cause| self.retry_on.contains(&cause);
         if retried(Retried::None) && self.retry_on.len() > 1 {
             return Err(Usage("--retry-on `none` goes with no other cause".into()));

@@ -183,6 +183,7 @@ impl Attempt {
         let error = ErrorFile {
             file: shared.sandbox.input_dir.join(&self.job.name).to_string_lossy().into_owned(),
             timestamp: Timestamp::now(),
+            outcome: outcome.in_short(),
             exception_type: exception_type.into(),
             message: message.into(),
             traceback: traceback.into(),

@@ -6,6 +6,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock};
@@ -13,7 +14,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use rustix::fs::FlockOperation;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 /// Where the labels' directory lies, if not in the system's temporary directory.
 pub const LABEL_VARIABLE: &str = "TIGERFLOW_LABEL_DIR";
@@ -38,7 +39,7 @@ pub struct Rate {
     pub window: Duration,
 }
 
-/// A name under which several runs on one machine share a limit.
+/// A name under which several runs of a user on one machine share a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name, which names a directory.
@@ -63,8 +64,22 @@ type Limiter = RateLimiter<
 /// Leave to run; it ends when this is dropped.
 #[derive(Debug, Default)]
 pub struct Pass {
-    /// Locked files, whose locks end with them, however the process ends.
-    _places: Vec<File>,
+    _places: Vec<Place>,
+}
+
+/// A place under a label.
+#[derive(Debug)]
+struct Place {
+    /// A locked file, whose lock ends with it, however the process ends.
+    file: Option<File>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.file = None;
+        self.freed.notify_one();
+    }
 }
 
 impl Gate {
@@ -86,17 +101,23 @@ impl Gate {
 
     /// Waits for its turn: in the order in which attempts came.
     pub async fn pass(&self) -> io::Result<Pass> {
+        // One at a time, in order: a lock of tokio's is fair. It is kept until the
+        // places are had, as an attempt that is let through must begin at once.
+        let turn = match &self.rate {
+            Some(limiter) => {
+                let limiter = limiter.lock().await;
+                while let Err(until) = limiter.check() {
+                    tokio::time::sleep(until.wait_time_from(MonotonicClock.now())).await;
+                }
+                Some(limiter)
+            }
+            None => None,
+        };
         let mut places = Vec::with_capacity(self.labels.len());
         for label in &self.labels {
             places.push(label.take().await?);
         }
-        if let Some(limiter) = &self.rate {
-            // One at a time looks at the clock; a lock of tokio's is fair.
-            let limiter = limiter.lock().await;
-            while let Err(until) = limiter.check() {
-                tokio::time::sleep(until.wait_time_from(MonotonicClock.now())).await;
-            }
-        }
+        drop(turn);
         Ok(Pass { _places: places })
     }
 }
@@ -134,8 +155,10 @@ pub struct LabelError {
 struct Places {
     directory: PathBuf,
     limit: u32,
-    /// Only the first in line looks for a place.
+    /// Only the first in line looks for a place, in this run…
     line: Mutex<()>,
+    /// …which is told when one of its own is free again.
+    freed: Arc<Notify>,
 }
 
 impl Places {
@@ -148,23 +171,34 @@ impl Places {
         private(&root)
             .and_then(|()| private(&directory))
             .map_err(|cause| LabelError { path: root, cause })?;
-        Ok(Places { directory, limit: label.limit, line: Mutex::default() })
+        let (line, freed) = (Mutex::default(), Arc::default());
+        Ok(Places { directory, limit: label.limit, line, freed })
     }
 
-    async fn take(&self) -> io::Result<File> {
+    async fn take(&self) -> io::Result<Place> {
         let _first = self.line.lock().await;
-        loop {
-            for number in 0..self.limit {
-                if let Some(place) = self.try_take(number)? {
-                    return Ok(place);
-                }
+        // The line of all runs: who has waited goes before who has just left.
+        let _first_of_all = loop {
+            if let Some(line) = self.try_lock("line")? {
+                break line;
             }
             tokio::time::sleep(LABEL_POLL).await;
+        };
+        loop {
+            for number in 0..self.limit {
+                if let Some(file) = self.try_lock(&number.to_string())? {
+                    return Ok(Place { file: Some(file), freed: Arc::clone(&self.freed) });
+                }
+            }
+            tokio::select! {
+                () = self.freed.notified() => {}
+                () = tokio::time::sleep(LABEL_POLL) => {}
+            }
         }
     }
 
-    fn try_take(&self, number: u32) -> io::Result<Option<File>> {
-        let path = self.directory.join(number.to_string());
+    fn try_lock(&self, name: &str) -> io::Result<Option<File>> {
+        let path = self.directory.join(name);
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -235,14 +269,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_waited_goes_before_who_has_just_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = || Places {
+            directory: directory.path().into(),
+            limit: 1,
+            line: Mutex::default(),
+            freed: Arc::default(),
+        };
+        let (one, other) = (places(), places());
+        let held = one.take().await.unwrap();
+        let waiting = tokio::spawn(async move { other.take().await.unwrap() });
+        while one.try_lock("line").unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        // It must wait for the other one, which is first in line.
+        let again = tokio::spawn(async move { one.take().await.unwrap() });
+        let first = waiting.await.unwrap();
+        assert!(!again.is_finished());
+        drop(first);
+        again.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_label_has_so_many_places() {
         let directory = tempfile::tempdir().unwrap();
-        let places =
-            |limit| Places { directory: directory.path().into(), limit, line: Mutex::default() };
+        let places = |limit| Places {
+            directory: directory.path().into(),
+            limit,
+            line: Mutex::default(),
+            freed: Arc::default(),
+        };
         let (one, other) = (places(2), places(2));
         let first = one.take().await.unwrap();
         let second = other.take().await.unwrap();
-        assert!(one.try_take(0).unwrap().is_none() && one.try_take(1).unwrap().is_none());
+        assert!(one.try_lock("0").unwrap().is_none() && one.try_lock("1").unwrap().is_none());
         drop(first);
         let again = other.take().await.unwrap();
         drop((second, again));

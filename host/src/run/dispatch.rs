@@ -14,7 +14,7 @@ use crate::engine::SetupError;
 use crate::executor::gate::Gate;
 use crate::executor::local::{LocalExecutor, Shared};
 use crate::executor::{Ended, Job, Report};
-use crate::outcome::{Cause, Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 use crate::schedule::{Action, Ending, Event, Mode, Scheduler};
 use crate::text::count;
 use crate::workspace::catalog::{FileId, State};
@@ -325,25 +325,16 @@ impl Dispatcher {
     fn record(&mut self, ended: Ended) -> Event {
         let id = ended.id;
         let settled = |failed| Event::Ended { file: id, failed };
-        let (state, outcome, event) = match &ended.outcome {
-            Outcome::Succeeded => (State::Succeeded, AttemptOutcome::Succeeded, settled(false)),
-            Outcome::Failed(failure) if failure.cause == Cause::Timeout => {
-                (State::TimedOut, AttemptOutcome::TimedOut, settled(true))
-            }
-            Outcome::Failed(_) => (State::Failed, AttemptOutcome::Failed, settled(true)),
-            Outcome::Aborted(_) => (State::Aborted, AttemptOutcome::Aborted, settled(false)),
-            Outcome::Retrying(_, after) => {
-                (State::Retrying, AttemptOutcome::Retrying, Event::Retry(id, *after))
-            }
-            Outcome::Interrupted { .. } => {
-                (State::Interrupted, AttemptOutcome::Interrupted, Event::HandedBack(id))
-            }
-            Outcome::Vanished => {
-                // Should it come back, it is an input again.
-                self.intake.catalog.set_state(id, State::New);
-                self.tries.remove(&id);
-                return settled(false);
-            }
+        let Some(outcome) = ended.outcome.in_short() else {
+            // Should it come back, it is an input again.
+            self.intake.catalog.set_state(id, State::New);
+            self.tries.remove(&id);
+            return settled(false);
+        };
+        let event = match &ended.outcome {
+            Outcome::Retrying(_, after) => Event::Retry(id, *after),
+            Outcome::Interrupted { .. } => Event::HandedBack(id),
+            other => settled(matches!(other, Outcome::Failed(_))),
         };
         match outcome {
             AttemptOutcome::Retrying => {
@@ -371,7 +362,7 @@ impl Dispatcher {
             _ => None,
         };
         self.counts.add(outcome);
-        self.intake.catalog.set_state(id, state);
+        self.intake.catalog.set_state(id, State::from(outcome));
         self.journal.push(&Record::Attempt(Attempt {
             time: Timestamp::now(),
             file: shown(self.intake.catalog.name(id)),

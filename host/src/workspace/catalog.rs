@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use hashbrown::HashTable;
 
+use crate::outcome::AttemptOutcome;
+
 /// An input's number within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(pub u32);
@@ -39,6 +41,19 @@ pub enum State {
     /// Not taken, for a reason that was logged: a link that leads out of the
     /// input directory, say. Looked at again when the directory changes.
     Skipped,
+}
+
+impl From<AttemptOutcome> for State {
+    fn from(outcome: AttemptOutcome) -> Self {
+        match outcome {
+            AttemptOutcome::Succeeded => State::Succeeded,
+            AttemptOutcome::Failed => State::Failed,
+            AttemptOutcome::TimedOut => State::TimedOut,
+            AttemptOutcome::Aborted => State::Aborted,
+            AttemptOutcome::Retrying => State::Retrying,
+            AttemptOutcome::Interrupted => State::Interrupted,
+        }
+    }
 }
 
 impl State {

@@ -9,12 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::State;
+use crate::outcome::AttemptOutcome;
 
 /// The exception type of a file that the task declined.
 pub const ABORTED: &str = "Aborted";
-
-/// The exception type of a file that ran into the time limit.
-pub const TIMED_OUT: &str = "Timeout";
 
 /// A larger `.err` is none of ours, in bytes.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -26,6 +24,9 @@ pub struct ErrorFile {
     pub file: String,
     /// When the last attempt ended.
     pub timestamp: Timestamp,
+    /// How the file ended. The exception type is the task's own word.
+    #[serde(default)]
+    pub outcome: Option<AttemptOutcome>,
     /// The error's type.
     pub exception_type: String,
     /// One line that a person can act on.
@@ -71,11 +72,7 @@ pub struct Verdict {
 pub fn read_verdict(path: &Path) -> Verdict {
     match read(path) {
         Ok(error) => {
-            let state = match &*error.exception_type {
-                ABORTED => State::Aborted,
-                TIMED_OUT => State::TimedOut,
-                _ => State::Failed,
-            };
+            let state = error.outcome.map_or(State::Failed, State::from);
             Verdict { state, attempts: error.attempts }
         }
         Err(_) => Verdict { state: State::Failed, attempts: 1 },

@@ -11,6 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::outcome::AttemptOutcome;
 use crate::text::clip;
 
 /// Longest message that a line carries, in bytes; the `.err` has it whole.
@@ -97,24 +98,6 @@ pub struct Attempt {
     /// For a failure: its message; for an aborted or interrupted one: the reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<String>,
-}
-
-/// How an attempt ended, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AttemptOutcome {
-    /// The output was published.
-    Succeeded,
-    /// The `.err` was published.
-    Failed,
-    /// The `.err` was published: its time was over.
-    TimedOut,
-    /// The task declined the file.
-    Aborted,
-    /// It failed, and is to be made again.
-    Retrying,
-    /// It was cut off by no fault of its own, and is to be made again.
-    Interrupted,
 }
 
 /// The journal, open for appending.
