@@ -94,14 +94,17 @@ impl GrantArgs {
                 name.parse().is_ok_and(|asked| network::covers(&self.rules, &asked))
             }
         };
-        let missing: Vec<&Grant> =
-            description.grants.iter().filter(|g| g.required && !is_given(g)).collect();
-        if missing.is_empty() {
+        let missing: Vec<&Grant> = description.grants.iter().filter(|g| !is_given(g)).collect();
+        if !missing.iter().any(|grant| grant.required) {
+            for grant in missing {
+                tracing::info!("The task can use more: {} ({})", grant.option(), grant.reason);
+            }
             return Ok(());
         }
         let mut message = format!("the task {} needs more than was granted:", description.name);
         for grant in &missing {
-            message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
+            let optional = if grant.required { "" } else { " (it can do without)" };
+            message.push_str(&format!("\n  {}   {}{optional}", grant.option(), grant.reason));
         }
         message.push_str("\nThis command line grants it:\n  ");
         for argument in secrets::without_values(command_line) {

@@ -15,7 +15,7 @@ use clap::{ArgMatches, Args, Command, ValueEnum};
 use super::grants::GrantArgs;
 use super::policies::{self, PolicyArgs};
 use super::{LogArgs, Usage, parameters, values};
-use crate::engine::{Interface, LoadError, Network, Sandbox, Task, network};
+use crate::engine::{Interface, LoadError, Network, Notices, Sandbox, Task, network};
 use crate::run::plan::{self, Plan};
 use crate::schedule::Mode;
 use crate::workspace::names::{Extension, Pairing};
@@ -351,10 +351,12 @@ fn plan(
     let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
     let retry = args.policies.retry()?;
     let concurrency = concurrency(args.concurrency_limit, &task);
+    let environment = args.grants.environment();
+    let notices = Arc::new(Notices::new(environment.clone()));
     Ok(Plan {
         sandbox: Sandbox {
             input_dir: args.input_dir,
-            environment: args.grants.environment(),
+            environment,
             directories: args.grants.directories,
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
@@ -367,8 +369,9 @@ fn plan(
                     response_limit: args.response_limit,
                     ..network::Limits::default()
                 },
+                Arc::clone(&notices),
             )),
-            notices: Arc::default(),
+            notices,
             workspace_visible,
             timeout: args.timeout,
             setup_timeout: args.setup_timeout,

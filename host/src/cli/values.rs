@@ -101,22 +101,44 @@ pub fn variable(text: &str) -> Result<Variable> {
     Ok(Variable { name: name.into(), value })
 }
 
-/// The environment variables of a file of lines `NAME=VALUE`, in the form that
-/// is known as `.env`.
+/// The environment variables of a file: a line `NAME=VALUE` each, the value as it
+/// stands there, less quotes around it; blank lines and those that begin with `#`
+/// are passed over.
 pub fn variables(file: &Path) -> Result<Vec<Variable>, Usage> {
     let path = file.display();
-    let lines = dotenvy::from_path_iter(file)
+    let text = std::fs::read_to_string(file)
         .map_err(|error| Usage(format!("--env-file `{path}` cannot be read: {error}")))?;
     let mut variables = Vec::new();
-    for (number, line) in lines.enumerate() {
-        // The error would repeat the line, and what is secret in it.
-        let (name, value) = line.map_err(|_| {
-            let number = number + 1;
-            Usage(format!("--env-file `{path}`: entry {number} is malformed: write `NAME=VALUE`"))
-        })?;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let parsed = line.strip_prefix("export ").unwrap_or(line).split_once('=');
+        // The line is not repeated, for what is secret in it.
+        let (name, value) =
+            parsed.filter(|(name, _)| is_variable(name.trim())).ok_or_else(|| {
+                let number = number + 1;
+                Usage(format!(
+                    "--env-file `{path}`: line {number} is malformed: write `NAME=VALUE`"
+                ))
+            })?;
+        let (name, value) = (name.trim().into(), unquoted(value.trim()).into());
         variables.push(Variable { name, value });
     }
     Ok(variables)
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// A value less the quotes around it.
+fn unquoted(value: &str) -> &str {
+    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).unwrap_or(value)
 }
 
 /// A rate: `30/s`, `2000/min`, `10000/h`.

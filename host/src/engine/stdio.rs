@@ -31,26 +31,33 @@ const LINE_LIMIT: usize = 8 << 10;
 const CHUNK: usize = 64 << 10;
 
 /// Where a stream's bytes go. In place, on the guest's own thread.
-trait Sink: Default + Send + 'static {
+trait Sink: Send + 'static {
+    /// `environment`: whose values are not to be shown.
+    fn new(environment: Environment) -> Self;
     fn write(&mut self, bytes: &[u8]);
 }
 
 /// The host's stdout, a line at a time.
-#[derive(Default)]
 struct Lines {
     partial: Vec<u8>,
+    environment: Environment,
 }
 
 impl Lines {
     fn emit(&mut self, end: usize) {
         // A reader that went away (`| head`) is no error of the task.
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(&self.partial[..end]).and_then(|()| stdout.flush());
+        let bytes = self.environment.mask_bytes(&self.partial[..end]);
+        let _ = stdout.write_all(&bytes).and_then(|()| stdout.flush());
         self.partial.drain(..end);
     }
 }
 
 impl Sink for Lines {
+    fn new(environment: Environment) -> Self {
+        Lines { partial: Vec::new(), environment }
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
         let end = match bytes.iter().rposition(|&b| b == b'\n') {
@@ -71,21 +78,26 @@ impl Drop for Lines {
 }
 
 /// The end of what was written to stderr.
-#[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
     /// Whether something before `bytes` was dropped.
     cut: bool,
     /// The line being written, for the log.
     line: Vec<u8>,
+    environment: Environment,
 }
 
 impl Sink for Tail {
+    fn new(environment: Environment) -> Self {
+        Tail { bytes: Vec::new(), cut: false, line: Vec::new(), environment }
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         if tracing::enabled!(tracing::Level::DEBUG) {
             for &byte in bytes {
                 if byte == b'\n' || self.line.len() >= LINE_LIMIT {
-                    tracing::debug!("stderr: {}", String::from_utf8_lossy(&self.line));
+                    let line = String::from_utf8_lossy(&self.line).into_owned();
+                    tracing::debug!("stderr: {}", self.environment.mask(line));
                     self.line.clear();
                 }
                 if byte != b'\n' {
@@ -149,9 +161,11 @@ impl Stdio {
     pub(super) fn stderr_tail(&self, lane: u32) -> String {
         let lanes = lock(&self.stderr);
         let Some(tail) = lanes.get(&lane) else { return String::new() };
-        let start = tail.bytes.len().saturating_sub(STDERR_TAIL);
-        let text = String::from_utf8_lossy(&tail.bytes[start..]);
-        if tail.cut || start > 0 { format!("…{text}") } else { text.into_owned() }
+        // Masked as a whole, before it is cut: a value may come in several pieces.
+        let text = String::from_utf8_lossy(&tail.bytes).into_owned();
+        let text = tail.environment.mask(text);
+        let start = text.ceil_char_boundary(text.len().saturating_sub(STDERR_TAIL));
+        if tail.cut || start > 0 { format!("…{}", &text[start..]) } else { text }
     }
 }
 
@@ -167,9 +181,8 @@ struct Stream<S> {
 
 impl<S: Sink> Stream<S> {
     fn put(&self, bytes: &[u8]) {
-        // What a guest writes in one piece is masked as one.
-        let bytes = self.environment.mask_bytes(bytes);
-        lock(&self.lanes).entry(self.current.get()).or_default().write(&bytes);
+        let new = || S::new(self.environment.clone());
+        lock(&self.lanes).entry(self.current.get()).or_insert_with(new).write(bytes);
     }
 }
 
@@ -243,7 +256,7 @@ mod tests {
     fn a_flood_keeps_its_end_only() {
         let stdio = Stdio::new(Current::default(), Environment::default());
         let mut lanes = stdio.stderr.lock().unwrap();
-        let sink = lanes.entry(OWN_LANE).or_default();
+        let sink = lanes.entry(OWN_LANE).or_insert_with(|| Tail::new(Environment::default()));
         for i in 0..100_000 {
             sink.write(format!("line {i}\n").as_bytes());
         }

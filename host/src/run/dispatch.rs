@@ -262,13 +262,15 @@ impl Dispatcher {
         tracing::warn!(
             "Received signal {signal} again, leaving at once: files in flight are still to do"
         );
-        for report in self.executor.take_reports() {
-            if let Report::Ended(ended) = report {
-                self.record(ended);
-            }
-        }
-        for ended in self.executor.cut_off() {
-            self.record(ended);
+        let ended = self.executor.take_reports().into_iter().filter_map(|report| match report {
+            Report::Ended(ended) => Some(ended),
+            _ => None,
+        });
+        let all: Vec<Ended> = ended.chain(self.executor.cut_off()).collect();
+        for ended in all {
+            let event = self.record(ended);
+            // It knows that the end has come, and has nothing to say to that.
+            let _ = self.scheduler.on(event, self.begun.elapsed(), 0);
         }
         let exit = Exit::Signal(signal);
         self.journal.push(&Record::RunEnded { time: Timestamp::now(), exit_code: exit.code() });

@@ -68,17 +68,25 @@ impl Client {
     }
 }
 
+/// A client lives as long as the runtime that drives its connections.
+struct Local {
+    runtime: tokio::runtime::Id,
+    network: Arc<Network>,
+    client: Client,
+}
+
+thread_local! {
+    static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
+}
+
+/// Closes this thread's connections that no request uses; the others close when
+/// theirs is done.
+pub(super) fn close_idle() {
+    LOCAL.with_borrow_mut(|local| drop(local.take()));
+}
+
 /// The client of this thread.
 fn client(network: &Arc<Network>) -> Client {
-    /// A client lives as long as the runtime that drives its connections.
-    struct Local {
-        runtime: tokio::runtime::Id,
-        network: Arc<Network>,
-        client: Client,
-    }
-    thread_local! {
-        static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
-    }
     let runtime = tokio::runtime::Handle::current().id();
     LOCAL.with_borrow_mut(|local| {
         if let Some(local) = local

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -43,6 +44,15 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 /// Most names that are kept.
 const LOOKUPS: usize = 256;
 
+/// Where systems keep the certificates that they trust.
+const SYSTEM_CERTIFICATES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// After how long without traffic the system asks whether the other side is
 /// still there, how often it repeats that, and how many times before it gives
 /// up.
@@ -74,6 +84,10 @@ impl Service<Uri> for Connector {
                 Trouble::new(Code::TooMany, message)
             };
             let permits = connector.network.connections();
+            if permits.available_permits() == 0 {
+                // Those that are kept for a next request make way.
+                super::client::close_idle();
+            }
             let permit = tokio::time::timeout(limit, permits.acquire_owned()).await;
             let permit = permit.ok().and_then(Result::ok).ok_or_else(full)?;
             let connected = tokio::time::timeout(limit, connector.connect(uri, permit)).await;
@@ -276,7 +290,14 @@ pub(super) fn system_tls() -> Result<Arc<rustls::ClientConfig>, String> {
         }
     }
     let mut roots = rustls::RootCertStore::empty();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    let (mut trusted, _) = roots.add_parsable_certificates(found.certs);
+    // What the variable names comes to what the system trusts, not in its place.
+    if named.is_some()
+        && let Some(file) = SYSTEM_CERTIFICATES.iter().map(Path::new).find(|file| file.exists())
+    {
+        let system = rustls_native_certs::load_certs_from_paths(Some(file), None);
+        trusted += roots.add_parsable_certificates(system.certs).0;
+    }
     if trusted == 0 {
         return Err(
             "this machine has no certificates to trust: install `ca-certificates`, or name \

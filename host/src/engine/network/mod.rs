@@ -69,7 +69,7 @@ pub struct Network {
     rules: Vec<HostRule>,
     limits: Limits,
     /// What was told already.
-    told: Notices,
+    notices: Arc<Notices>,
     /// TLS with the system's certificates, or why there is none.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
     /// The proxies that the environment names.
@@ -92,11 +92,12 @@ impl std::fmt::Debug for Network {
 
 impl Network {
     /// What these rules grant.
-    pub fn new(rules: Vec<HostRule>, limits: Limits) -> Self {
+    /// `notices`: what was told of the task already.
+    pub fn new(rules: Vec<HostRule>, limits: Limits, notices: Arc<Notices>) -> Self {
         Network {
             rules,
             limits,
-            told: Notices::default(),
+            notices,
             tls: OnceLock::new(),
             proxies: OnceLock::new(),
             connections: OnceLock::new(),
@@ -107,7 +108,7 @@ impl Network {
 
     /// Nothing.
     pub fn none() -> Self {
-        Network::new(Vec::new(), Limits::default())
+        Network::new(Vec::new(), Limits::default(), Arc::default())
     }
 
     /// Whether anything is granted.
@@ -118,7 +119,7 @@ impl Network {
     /// Warns of something, once in a run. `about`: what it is about, where the
     /// text itself varies.
     fn tell(&self, about: &str, text: &str) {
-        self.told.tell(about, text);
+        self.notices.tell(about, text);
     }
 
     /// The proxies that the environment names, or what is wrong with them.

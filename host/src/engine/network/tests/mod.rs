@@ -26,7 +26,7 @@ fn network(rules: &[String]) -> Network {
         request_timeout: Duration::from_secs(5),
         response_limit: 1 << 20,
     };
-    let network = Network::new(rules, limits);
+    let network = Network::new(rules, limits, Arc::default());
     // Not those of whoever runs the tests.
     let _ = network.proxies.set(Ok(Matcher::builder().build()));
     network
@@ -69,7 +69,7 @@ fn url(server: &Server) -> String {
 
 /// What was told so far: as many lines.
 fn told(network: &Network) -> usize {
-    network.told.count()
+    network.notices.count()
 }
 
 #[tokio::test]
