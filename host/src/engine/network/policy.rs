@@ -102,7 +102,7 @@ mod tests {
 
     fn network(rules: &[&str]) -> Network {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        Network::new(rules, Limits::default())
+        Network::new(rules, Limits::default(), std::sync::Arc::default())
     }
 
     fn check(rules: &[&str], url: &str) -> Result<Target, Trouble> {
