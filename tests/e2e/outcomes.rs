@@ -70,6 +70,7 @@ fn an_err_says_all_that_there_is_to_say() {
             "exception_type",
             "file",
             "message",
+            "outcome",
             "stderr",
             "task",
             "timestamp",

@@ -95,16 +95,17 @@ impl GrantArgs {
             }
         };
         let missing: Vec<&Grant> = description.grants.iter().filter(|g| !is_given(g)).collect();
-        if !missing.iter().any(|grant| grant.required) {
-            for grant in missing {
+        let (missing, useful): (Vec<&Grant>, Vec<&Grant>) =
+            missing.into_iter().partition(|grant| grant.required);
+        if missing.is_empty() {
+            for grant in useful {
                 tracing::info!("The task can use more: {} ({})", grant.option(), grant.reason);
             }
             return Ok(());
         }
         let mut message = format!("the task {} needs more than was granted:", description.name);
         for grant in &missing {
-            let optional = if grant.required { "" } else { " (it can do without)" };
-            message.push_str(&format!("\n  {}   {}{optional}", grant.option(), grant.reason));
+            message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
         }
         message.push_str("\nThis command line grants it:\n  ");
         for argument in secrets::without_values(command_line) {
@@ -115,6 +116,12 @@ impl GrantArgs {
         message.push_str(&options.join(" "));
         if missing.iter().any(|g| matches!(g.capability, Capability::Directory { .. })) {
             message.push_str("\nwith a directory of yours in place of HOST_DIR");
+        }
+        if !useful.is_empty() {
+            message.push_str("\nIt can use more, and does without:");
+        }
+        for grant in useful {
+            message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
         }
         Err(Usage(message))
     }

@@ -115,16 +115,14 @@ pub fn variables(file: &Path) -> Result<Vec<Variable>, Usage> {
             continue;
         }
         let parsed = line.strip_prefix("export ").unwrap_or(line).split_once('=');
+        let variable = parsed.filter(|(name, _)| is_variable(name.trim()));
+        let variable = variable.and_then(|(name, value)| Some((name, unquoted(value.trim())?)));
         // The line is not repeated, for what is secret in it.
-        let (name, value) =
-            parsed.filter(|(name, _)| is_variable(name.trim())).ok_or_else(|| {
-                let number = number + 1;
-                Usage(format!(
-                    "--env-file `{path}`: line {number} is malformed: write `NAME=VALUE`"
-                ))
-            })?;
-        let (name, value) = (name.trim().into(), unquoted(value.trim()).into());
-        variables.push(Variable { name, value });
+        let (name, value) = variable.ok_or_else(|| {
+            let number = number + 1;
+            Usage(format!("--env-file `{path}`: line {number} is malformed: write `NAME=VALUE`"))
+        })?;
+        variables.push(Variable { name: name.trim().into(), value: value.into() });
     }
     Ok(variables)
 }
@@ -135,10 +133,12 @@ fn is_variable(name: &str) -> bool {
         && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
-/// A value less the quotes around it.
-fn unquoted(value: &str) -> &str {
-    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
-    within('"').or_else(|| within('\'')).unwrap_or(value)
+/// A value less the quotes around it. None where they do not match.
+fn unquoted(value: &str) -> Option<&str> {
+    let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        return Some(value);
+    };
+    value[1..].strip_suffix(quote).filter(|inner| !inner.contains(quote))
 }
 
 /// A rate: `30/s`, `2000/min`, `10000/h`.
