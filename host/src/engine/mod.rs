@@ -3,6 +3,7 @@
 
 mod bindings;
 mod cache;
+mod clocks;
 pub mod component;
 mod concurrent;
 pub mod description;
@@ -303,6 +304,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     files::shadow(&mut linker)?;
+    clocks::shadow(&mut linker)?;
     network::link(&mut linker)?;
     if engine.get_concurrency_support() {
         // All but the file system: WASI 0.2's, with its limits, is beside it.
@@ -310,6 +312,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
         wasmtime_wasi::p3::clocks::add_to_linker(&mut linker)?;
         wasmtime_wasi::p3::random::add_to_linker(&mut linker)?;
         wasmtime_wasi::p3::sockets::add_to_linker(&mut linker)?;
+        clocks::shadow_concurrent(&mut linker)?;
         network::link_concurrent(&mut linker)?;
     }
     bindings::tigerflow::task::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
