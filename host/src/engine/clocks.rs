@@ -48,11 +48,11 @@ pub(super) fn shadow_concurrent(linker: &mut Linker<Guest>) -> wasmtime::Result<
     linker.allow_shadowing(true);
     let mut instance = linker.instance(CONCURRENT)?;
     instance.func_wrap_concurrent("wait-for", |_, (nanoseconds,): (u64,)| {
-        Box::pin(async move { Ok(wait(nanoseconds).await) })
+        Box::pin(async move { wait(nanoseconds).await })
     })?;
     instance.func_wrap_concurrent("wait-until", |accessor, (when,): (u64,)| {
         let left = accessor.with(|mut store| until(store.data_mut(), when));
-        Box::pin(async move { Ok(wait(left?).await) })
+        Box::pin(async move { wait(left?).await })
     })?;
     linker.allow_shadowing(false);
     Ok(())
@@ -63,10 +63,11 @@ fn until(guest: &mut Guest, when: u64) -> wasmtime::Result<u64> {
     Ok(when.saturating_sub(guest.clocks().now()?))
 }
 
-async fn wait(nanoseconds: u64) {
+async fn wait(nanoseconds: u64) -> wasmtime::Result<()> {
     if nanoseconds > 0 {
         Delay::new(Duration::from_nanos(nanoseconds)).await;
     }
+    Ok(())
 }
 
 fn alarm(guest: &mut Guest, nanoseconds: u64) -> wasmtime::Result<(Resource<DynPollable>,)> {
