@@ -118,7 +118,7 @@ impl GrantArgs {
             message.push_str("\nwith a directory of yours in place of HOST_DIR");
         }
         if !useful.is_empty() {
-            message.push_str("\nIt can use more, and does without:");
+            message.push_str("\nIt may also use:");
         }
         for grant in useful {
             message.push_str(&format!("\n  {}   {}", grant.option(), grant.reason));
