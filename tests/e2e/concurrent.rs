@@ -212,6 +212,23 @@ fn a_trap_ends_its_own_file_and_the_others_run_again_unblamed() {
 }
 
 #[test]
+fn what_was_given_up_and_then_computes_or_panics_harms_nobody() {
+    for word in ["late 1300", "burst 1300"] {
+        let bench = Bench::new();
+        bench.add("0.txt", word);
+        for number in 1..=6 {
+            bench.add(format!("{number}.txt"), "wait 700");
+        }
+        let more = ["--timeout", "1s", "--concurrency-limit", "2"];
+        let done = run(&bench, &more).expect(3).says("6 succeeded, 0 failed, 1 timed out");
+        assert_eq!(bench.err("0.err")["outcome"], "timed-out", "{}", done.stderr);
+        for number in 1..=6 {
+            assert_eq!(bench.out(format!("{number}.out")), "WAIT 700", "{word}");
+        }
+    }
+}
+
+#[test]
 fn however_many_traps_hit_a_file_it_is_blamed_for_none() {
     let bench = Bench::new();
     for number in 0..20 {

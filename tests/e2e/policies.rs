@@ -812,3 +812,10 @@ fn a_thousand_retries_are_no_burden() {
     assert!((0..1_000).all(|n| bench.err(format!("{n:04}.err"))["attempts"] == 3));
     bench.assert_tidy("async-upper");
 }
+
+#[test]
+fn a_label_is_given_once() {
+    let bench = Bench::new();
+    let done = bench.run(&guest("upper"), &["--label", "gpu=2", "--label", "gpu=3"]).expect(2);
+    done.says("--label `gpu` is given twice");
+}

@@ -99,7 +99,7 @@ impl GrantArgs {
             missing.into_iter().partition(|grant| grant.required);
         if missing.is_empty() {
             for grant in useful {
-                tracing::info!("The task can use more: {} ({})", grant.option(), grant.reason);
+                tracing::info!("The task may also use: {} ({})", grant.option(), grant.reason);
             }
             return Ok(());
         }

@@ -89,3 +89,25 @@ fn read(path: &Path) -> io::Result<ErrorFile> {
 fn one() -> u32 {
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tasks_own_word_decides_nothing() {
+        let verdict = |outcome: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let error = format!(
+                r#"{{"file": "a", "timestamp": "2026-01-31T10:54:23Z", {outcome}
+                    "exception_type": "Aborted", "message": "", "traceback": "", "attempts": 4}}"#
+            );
+            std::fs::write(file.path(), error).unwrap();
+            read_verdict(file.path())
+        };
+        assert_eq!(verdict(""), Verdict { state: State::Failed, attempts: 4 });
+        assert_eq!(verdict(r#""outcome": "failed","#).state, State::Failed);
+        assert_eq!(verdict(r#""outcome": "aborted","#).state, State::Aborted);
+        assert_eq!(verdict(r#""outcome": "timed-out","#).state, State::TimedOut);
+    }
+}

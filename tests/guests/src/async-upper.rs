@@ -1,6 +1,7 @@
 //! Upper-cases ASCII, as an asynchronous task, and does what its input says
 //! first: `wait N` waits N milliseconds, `sleep N` blocks for as long, `trap`
-//! panics after a wait, `loop` computes for ever; `fail`, `decline` and `again`
+//! panics after a wait, `loop` computes for ever; `late N` and `burst N` compute for
+//! ever and panic after waiting N milliseconds; `fail`, `decline` and `again`
 //! end that way after a wait; `talk` says its content before and after a wait,
 //! on stdout, stderr and in the log, and `complain` does so and fails; `hold` keeps
 //! its output file open, and `scribble` writes to all that are kept; `join N`
@@ -65,6 +66,16 @@ impl AsyncTask for AsyncUpper {
             "loop" => loop {
                 black_box(0);
             },
+            "late" => {
+                wait(argument.parse()?).await;
+                loop {
+                    black_box(0);
+                }
+            }
+            "burst" => {
+                wait(argument.parse()?).await;
+                panic!("{text}");
+            }
             "trap" => {
                 wait(PAUSE).await;
                 panic!("{text}");
