@@ -8,8 +8,9 @@ use super::{Usage, values};
 use crate::executor::gate::{Label, Rate};
 use crate::schedule::{MaxFailures, RetryOn, RetryPolicy};
 
-/// The options that say so, which the journal keeps.
-const POLICIES: [&str; 11] = [
+/// The options that say so. A task may have its own defaults for them, and the
+/// journal keeps what was in force.
+pub const POLICIES: [&str; 11] = [
     "timeout",
     "retries",
     "retry-delay",

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, ValueEnum};
 
 use super::grants::GrantArgs;
-use super::policies::{self, PolicyArgs};
+use super::policies::{self, POLICIES, PolicyArgs};
 use super::{LogArgs, Usage, parameters, values};
 use crate::engine::{Interface, LoadError, Network, Notices, Sandbox, Task, network};
 use crate::run::plan::{self, Plan};
@@ -21,25 +21,14 @@ use crate::schedule::Mode;
 use crate::workspace::names::{Extension, Pairing};
 use crate::{log, run};
 
-/// Options whose default a task may choose.
-const TASK_DEFAULTS: [&str; 17] = [
-    "timeout",
+/// Options whose default a task may choose, beside its policies.
+const TASK_DEFAULTS: [&str; 6] = [
     "setup-timeout",
     "memory-limit",
     "output-limit",
     "request-timeout",
     "response-limit",
     "settle",
-    "concurrency-limit",
-    "instances",
-    "retries",
-    "retry-delay",
-    "retry-backoff",
-    "retry-max-delay",
-    "retry-on",
-    "rate-limit",
-    "label",
-    "max-failures",
 ];
 
 /// How many files are in flight in an asynchronous task, where nobody says.
@@ -243,11 +232,12 @@ fn value_of(arguments: &[OsString], option: &str) -> Option<String> {
 }
 
 fn set_default(run: Command, option: &str, value: String) -> Result<Command, String> {
-    if !TASK_DEFAULTS.contains(&option) {
+    let allowed = [&POLICIES[..], &TASK_DEFAULTS].concat();
+    if !allowed.contains(&option) {
         return Err(format!(
             "it has a default for the option `{option}`, and this version of tigerflow-host takes \
              one for {} only",
-            TASK_DEFAULTS.join(", ")
+            allowed.join(", ")
         ));
     }
     let id = option.replace('-', "_");

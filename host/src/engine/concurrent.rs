@@ -99,7 +99,7 @@ impl ConcurrentInstance {
         };
         match within(sandbox.setup_timeout, "--setup-timeout", call).await {
             Ok((component, run, Ok(()))) => {
-                store.data_mut().opened.are_the_contexts();
+                store.data_mut().opened.belong_to_context();
                 Ok(ConcurrentInstance {
                     current: store.data().current.clone(),
                     store,
@@ -194,12 +194,16 @@ impl Calls<'_> {
                 let call = self.run.finish_call_concurrent(self.accessor, call);
                 let mut call = std::pin::pin!(async { call.await.map(|(answer,)| answer) });
                 let result = within(self.watch.timeout, "--timeout", call.as_mut()).await;
-                if result.is_err() {
-                    // Its requests end now, and so it mostly does as well.
-                    self.accessor.with(|mut store| store.data_mut().give_up(lane));
-                    let left = tokio::time::timeout(LEAVE, call).await.is_ok();
-                    self.haunted.set(self.haunted.get() || !left);
-                }
+                let goes_on = match &result {
+                    Ok(_) => false,
+                    Err(Stop::Trap(_)) => true,
+                    Err(Stop::Timeout(..)) => {
+                        // Its requests end now, and so it mostly does as well.
+                        self.accessor.with(|mut store| store.data_mut().give_up(lane));
+                        tokio::time::timeout(LEAVE, call).await.is_err()
+                    }
+                };
+                self.haunted.set(self.haunted.get() || goes_on);
                 (Some(task), result)
             }
             Err(error) => (None, Err(Stop::Trap(error))),

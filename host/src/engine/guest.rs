@@ -201,7 +201,7 @@ impl Opened {
     }
 
     /// What is open now belongs to the context that `setup` made.
-    pub(super) fn are_the_contexts(&mut self) {
+    pub(super) fn belong_to_context(&mut self) {
         self.context = self.held();
     }
 

@@ -113,7 +113,7 @@ impl Instance {
         };
         match within(sandbox.setup_timeout, "--setup-timeout", call).await {
             Ok((component, Ok(()))) => {
-                store.data_mut().opened.are_the_contexts();
+                store.data_mut().opened.belong_to_context();
                 Ok(Instance { store, component, timeout: sandbox.timeout, alive: true })
             }
             Ok((_, Err(raw))) => Err(SetupError::Task(own_failure(raw, store.data()))),

@@ -18,6 +18,7 @@ use super::attempt::{Attempt, HostFailure};
 use super::slot::Slot;
 use super::{Ended, Job, Report};
 use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
+use crate::outcome::Outcome;
 use crate::workspace::catalog::FileId;
 use crate::workspace::names::shown;
 use crate::workspace::staging::Staging;
@@ -112,7 +113,9 @@ impl<'a> Generations<'a> {
     }
 
     fn report(&self, id: FileId, report: Report) {
-        if matches!(report, Report::Ended(_)) {
+        if let Report::Ended(ended) = &report
+            && !matches!(ended.outcome, Outcome::Interrupted { .. })
+        {
             self.allowed.set((self.allowed.get() + 1).min(self.slot.limit));
         }
         self.slot.report(id, report);
@@ -275,9 +278,8 @@ impl Generation<'_> {
         let culprit = culprit.map(|(_, attempt)| shown(&attempt.job.name));
         // Nobody in flight has ended it, if something that was given up may have.
         let explained = culprit.is_some() || lost.haunted;
-        self.all.be_careful();
-        if lanes.is_empty() {
-            // It worked in `setup` and on nothing else.
+        if self.unused.get() == 1 {
+            // No lane was ever used: it worked in `setup` and on nothing else.
             let error = match &lost.end {
                 RunEnd::Failed(failure) => SetupError::Task(failure.clone()),
                 _ => SetupError::Host("the instance broke before it had a file".into()),
@@ -297,5 +299,6 @@ impl Generation<'_> {
             };
             self.report(&attempt, ended);
         }
+        self.all.be_careful();
     }
 }

@@ -32,10 +32,6 @@ impl Http {
     pub(in crate::engine) fn send_for(&mut self, given_up: Option<CancellationToken>) {
         self.hooks.given_up = given_up;
     }
-
-    pub(super) fn network(&self) -> &Network {
-        &self.hooks.network
-    }
 }
 
 /// Links `wasi:http` 0.2, and refuses raw sockets in words. wasmtime's own WASI 0.2

@@ -116,12 +116,6 @@ impl Network {
         !self.rules.is_empty()
     }
 
-    /// Warns of something, once in a run. `about`: what it is about, where the
-    /// text itself varies.
-    fn tell(&self, about: &str, text: &str) {
-        self.notices.tell(about, text);
-    }
-
     /// The proxies that the environment names, or what is wrong with them.
     fn proxies(&self) -> &Result<Matcher, String> {
         self.proxies.get_or_init(connect::proxies)

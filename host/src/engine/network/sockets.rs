@@ -21,7 +21,7 @@ type Refused<T> = wasmtime::Result<(Result<Resource<T>, network::ErrorCode>,)>;
 fn tell(guest: &Guest) {
     let text = "The task asked for a raw socket or for name resolution, which cannot be granted: \
                 tasks reach the network through `wasi:http`, as far as --allow-host grants it";
-    guest.http.network().tell(text, text);
+    guest.notices.tell(text, text);
 }
 
 fn refuse<T: 'static>(store: &Store<'_>) -> Refused<T> {

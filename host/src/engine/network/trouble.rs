@@ -167,11 +167,13 @@ impl Trouble {
     /// `origin`: `https://HOST:PORT`.
     pub(super) fn report(self, network: &Network, origin: &str) -> Error {
         match self.code {
-            Code::Denied | Code::AddressDenied => network.tell(&self.message, &self.message),
+            Code::Denied | Code::AddressDenied => {
+                network.notices.tell(&self.message, &self.message)
+            }
             code => {
                 let about = format!("{code:?} {origin}");
                 let text = format!("A request to {origin} failed: {}", self.message);
-                network.tell(&about, &text);
+                network.notices.tell(&about, &text);
             }
         }
         self.into_error()
