@@ -6,10 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The end of one attempt: of one call of `run` for one file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The output was published.
     Succeeded,
+    /// The output stood before `run` was called: a worker that was given up has
+    /// published it.
+    Stood,
     /// The `.err` was published.
     Failed(Failure),
     /// It failed in a way that another attempt, after this time, may mend.
@@ -29,10 +33,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether it leaves an output or an `.err`.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Outcome::Succeeded | Outcome::Stood | Outcome::Failed(_) | Outcome::Aborted(_)
+        )
+    }
+
     /// In one word. None for a file that is an input no more.
     pub fn in_short(&self) -> Option<AttemptOutcome> {
         Some(match self {
-            Outcome::Succeeded => AttemptOutcome::Succeeded,
+            Outcome::Succeeded | Outcome::Stood => AttemptOutcome::Succeeded,
             Outcome::Failed(failure) if failure.cause == Cause::Timeout => AttemptOutcome::TimedOut,
             Outcome::Failed(_) => AttemptOutcome::Failed,
             Outcome::Aborted(_) => AttemptOutcome::Aborted,
@@ -62,7 +74,7 @@ pub enum AttemptOutcome {
 }
 
 /// Why an attempt failed, as the `.err` file tells it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind of end it was.
     pub cause: Cause,
@@ -78,7 +90,8 @@ pub struct Failure {
 }
 
 /// What kind of end a failed attempt had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The task said that the same input will fail again.
     Failed,

@@ -2,6 +2,7 @@
 
 mod basics;
 mod cache;
+mod cluster;
 mod concurrent;
 mod crash;
 mod edges;

@@ -1,6 +1,9 @@
 //! What every end-to-end test needs: a place with an input and an output
 //! directory, the built host, and components to run in it.
 
+pub mod cluster;
+pub mod fake_slurm;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;

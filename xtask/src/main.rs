@@ -28,7 +28,8 @@ Start here:
 
 Commands:
   setup [WHAT]...       Install what guests are built with: rust (default), python, go, js, c, all.
-                        Goes to .tools/ in this checkout; a second time it only checks
+                        Goes to .tools/ in this checkout; a second time it only checks.
+                        slurm: the Slurm that tests start clusters of, by apt-get if we are root
   build [NAME]...       The host to target/release/tigerflow-host, each plugin (or just the plugins
                         NAME) to target/components/NAME.wasm
         --guests          the components that tests use, too: target/components/guests/NAME.wasm
@@ -42,6 +43,8 @@ Commands:
 Environment:
   TIGERFLOW_WASM_TOOLCHAIN=debian   Do not ask rustup for the wasm targets: make a toolchain from
                                     Debian's packages in .tools/rust (about 2 minutes, 0.6 GB)
+  TIGERFLOW_REQUIRE_SLURM=1         Tests on real Slurm clusters fail where there is no Slurm, instead of
+                                    being skipped
 ";
 
 fn main() -> ExitCode {

@@ -10,13 +10,16 @@ use serde_json::Value;
 
 use crate::{
     build::{self, GUEST_TARGET, Missing},
-    process::{self, heading, step},
+    process::{self, heading, note, step},
     repo, setup,
     toolchain::Toolchain,
 };
 
 /// The task that the SDK promises to build in both ways.
 const SMALLEST_TASK: &str = "guest-sdk/rust/examples/upper";
+
+/// Makes it an error where Slurm is missing; tests know it, too.
+const REQUIRE_SLURM: &str = "TIGERFLOW_REQUIRE_SLURM";
 
 /// Tests counted over all suites.
 #[derive(Default)]
@@ -26,6 +29,8 @@ struct Tally {
     ignored: u64,
     /// Suites with a failure, for the summary.
     failures: Vec<String>,
+    /// What was left out, and why.
+    left_out: Vec<String>,
 }
 
 /// `cargo xtask test [FILTER]…`
@@ -43,6 +48,15 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
     heading("Set up");
     let toolchain = setup::rust()?;
     setup::cargo_component()?;
+    if let Err(error) = setup::slurm() {
+        // Not every machine can have it. Where it must be there, as in CI, the variable says so.
+        if std::env::var_os(REQUIRE_SLURM).is_some_and(|value| value == "1") {
+            return Err(error);
+        }
+        let text = format!("the tests on real Slurm clusters: {error:#}");
+        note(&format!("SKIPPED {text}"));
+        tally.left_out.push(text);
+    }
 
     heading("Build");
     build::host()?;
@@ -150,6 +164,9 @@ impl Tally {
     fn summary(&self, filters: &[String]) -> ExitCode {
         process::end_line();
         println!();
+        for text in &self.left_out {
+            println!("SKIPPED {text}");
+        }
         for failure in &self.failures {
             println!("FAILED {failure}");
         }

@@ -60,6 +60,11 @@ impl GrantArgs {
         Ok(())
     }
 
+    /// The hosts, as they were written.
+    pub fn host_texts(&self) -> Vec<String> {
+        self.hosts.clone()
+    }
+
     /// The variables, as the task gets them.
     pub fn environment(&self) -> Environment {
         let variables = self.variables.iter();

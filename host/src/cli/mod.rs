@@ -6,8 +6,10 @@ mod parameters;
 mod policies;
 mod run;
 mod secrets;
+mod slurm;
 mod status;
 mod values;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +49,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Compile(CompileArgs),
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
 }
 
 /// Compile a task ahead of time, for this machine
@@ -155,6 +159,8 @@ fn dispatch(arguments: Vec<OsString>) -> anyhow::Result<u8> {
         Command::Run(_) => Err(Usage("the component is missing".into()).into()),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => status::status(&args),
+        Command::Worker(args) => worker::worker(&args),
+
         Command::Compile(args) => {
             log::init(args.log.log_format, args.log.level(), true);
             let output = args.output.unwrap_or_else(|| args.component.with_extension("cwasm"));

@@ -14,10 +14,14 @@ use clap::{ArgMatches, Args, Command, ValueEnum};
 
 use super::grants::GrantArgs;
 use super::policies::{self, POLICIES, PolicyArgs};
+use super::slurm::{SlurmArgs, Workers};
 use super::{LogArgs, Usage, parameters, values};
 use crate::engine::{Interface, LoadError, Network, Notices, Sandbox, Task, network};
+use crate::executor::slurm::plan::WorkerPlan;
+use crate::executor::slurm::{self, SlurmPlan};
 use crate::run::plan::{self, Plan};
 use crate::schedule::Mode;
+use crate::workspace::Layout;
 use crate::workspace::names::{Extension, Pairing};
 use crate::{log, run};
 
@@ -141,6 +145,9 @@ pub struct RunArgs {
     /// Most bytes of a response's body
     #[arg(long, value_name = "SIZE", value_parser = values::size, allow_hyphen_values = true, default_value = "1G", help_heading = "Limits")]
     response_limit: u64,
+
+    #[command(flatten)]
+    slurm: SlurmArgs,
 
     #[command(flatten)]
     grants: GrantArgs,
@@ -283,7 +290,11 @@ pub fn run(
         Interface::Task => plan.concurrency,
         Interface::AsyncTask => plan.instances,
     };
-    let interruptible = limited || instances > cores();
+    let cores = match &plan.slurm {
+        Some(slurm) => slurm.request.cpus.unwrap_or(1) as usize,
+        None => cores(),
+    };
+    let interruptible = limited || instances > cores;
     if plan.task.interruptible != interruptible && !plan.task.precompiled {
         plan.task = Task::load(&plan.task.path, interruptible)?;
     }
@@ -304,6 +315,35 @@ fn plan(
     args.grants.check(&task.description, command_line)?;
     let pairing = Pairing { input: args.input_ext, output: args.output_ext };
     args.grants.check_directories()?;
+    let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
+    let retry = args.policies.retry()?;
+    let usual = match task.interface() {
+        Interface::Task if args.slurm.is_chosen() => args.slurm.cores(),
+        Interface::Task => cores(),
+        Interface::AsyncTask => ASYNC_CONCURRENCY,
+    };
+    let concurrency = concurrency(args.concurrency_limit, usual, &task);
+    let workers = match args.slurm.is_chosen() {
+        true => Some(args.slurm.resolve(&task_name, &task.description, concurrency)?),
+        false => {
+            args.slurm.check_local()?;
+            None
+        }
+    };
+    if let Some(workers) = &workers {
+        // Nodes start elsewhere: nothing may depend on where this is.
+        for path in [&mut args.input_dir, &mut args.output_dir] {
+            *path = std::path::absolute(&path)?;
+        }
+        for directory in &mut args.grants.directories {
+            directory.host_path = std::path::absolute(&directory.host_path)?;
+        }
+        // A run that goes on had its answer, and nodes may be down now.
+        let layout = Layout::new(&args.output_dir, &task_name);
+        if slurm::unfinished(&layout.slurm()).unwrap_or_default().is_empty() {
+            workers.ask()?;
+        }
+    }
     plan::check_output_dir(&args.output_dir)?;
     plan::check_pairing(&args.input_dir, &args.output_dir, &pairing)?;
     for directory in args.grants.directories.iter().filter(|d| d.writable) {
@@ -338,12 +378,10 @@ fn plan(
         _ if args.once => Duration::ZERO,
         _ => Duration::from_secs(1),
     };
-    let task_name = args.task_name.unwrap_or_else(|| task.description.name.clone());
-    let retry = args.policies.retry()?;
-    let concurrency = concurrency(args.concurrency_limit, &task);
     let environment = args.grants.environment();
     let notices = Arc::new(Notices::new(environment.clone()));
-    Ok(Plan {
+    let hosts = args.grants.host_texts();
+    let mut plan = Plan {
         sandbox: Sandbox {
             input_dir: args.input_dir,
             environment,
@@ -384,8 +422,52 @@ fn plan(
         retry_failed: args.retry_failed,
         follow_links: args.follow_links,
         bar,
+        slurm: None,
         task,
-    })
+    };
+    plan.slurm = workers.map(|workers| slurm_plan(workers, &plan, hosts));
+    Ok(plan)
+}
+
+/// What workers must know of a plan.
+fn slurm_plan(workers: Workers, plan: &Plan, hosts: Vec<String>) -> SlurmPlan {
+    let sandbox = &plan.sandbox;
+    let limits = sandbox.network.limits();
+    let worker = WorkerPlan {
+        version: env!("CARGO_PKG_VERSION").into(),
+        component: plan.task.path.clone(),
+        digest: plan.task.digest.clone(),
+        input_dir: sandbox.input_dir.clone(),
+        output_dir: plan.output_dir.clone(),
+        input_ext: plan.pairing.input.to_string(),
+        output_ext: plan.pairing.output.to_string(),
+        follow_links: plan.follow_links,
+        directories: sandbox.directories.clone(),
+        environment: sandbox.environment.variables().map(|(n, v)| (n.into(), v.into())).collect(),
+        hosts,
+        workspace_visible: sandbox.workspace_visible,
+        arguments: sandbox.arguments.clone(),
+        memory_limit: sandbox.memory_limit,
+        output_limit: sandbox.output_limit,
+        request_timeout: limits.request_timeout,
+        response_limit: limits.response_limit,
+        timeout: sandbox.timeout,
+        setup_timeout: sandbox.setup_timeout,
+        retry: plan.retry.clone(),
+        labels: plan.labels.iter().map(|l| (l.name.clone(), l.limit)).collect(),
+        concurrency: workers.concurrency,
+        instances: plan.instances,
+        idle_timeout: workers.idle_timeout,
+        wall_time: workers.wall_time,
+    };
+    SlurmPlan {
+        request: workers.request,
+        limits: workers.limits,
+        grace: workers.grace,
+        interval: workers.interval,
+        rate: plan.rate,
+        worker,
+    }
 }
 
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
@@ -394,11 +476,7 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 
 /// How many files are in flight: what the user asks for, within what the task
 /// allows.
-fn concurrency(asked: Option<u32>, task: &Task) -> usize {
-    let usual = match task.interface() {
-        Interface::Task => cores(),
-        Interface::AsyncTask => ASYNC_CONCURRENCY,
-    };
+fn concurrency(asked: Option<u32>, usual: usize, task: &Task) -> usize {
     let wanted = asked.map_or(usual, |n| n as usize);
     match task.description.max_concurrency {
         Some(most) if (most as usize) < wanted => {

@@ -13,9 +13,9 @@ use super::{LogArgs, Usage};
 use crate::log::{self, local_time};
 use crate::text::{count, one_line};
 use crate::workspace::Layout;
-use crate::workspace::journal::{self, Attempt, AttemptOutcome, Record, RunStarted};
+use crate::workspace::journal::{self, Attempt, AttemptOutcome, Record, RunStarted, WorkerEnded};
 use crate::workspace::lock;
-use crate::workspace::progress_file::{Counts, Ended, InFlight, Progress};
+use crate::workspace::progress_file::{Counts, Ended, InFlight, Progress, WorkerState, Workers};
 
 /// Show how far a run is, or was
 ///
@@ -37,6 +37,9 @@ pub struct StatusArgs {
 
 /// How many failures are shown, the latest ones.
 const FAILURES_SHOWN: usize = 10;
+
+/// How many workers are shown one by one.
+const WORKERS_SHOWN: usize = 20;
 
 /// How many kinds of failure are told apart; their names come from the task.
 const KINDS: usize = 100;
@@ -65,6 +68,12 @@ struct Report {
     timings: Option<Timings>,
     failures_by_type: BTreeMap<String, usize>,
     latest_failures: Vec<Attempt>,
+    /// The workers of a run on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<Workers>,
+    /// How the latest ones of them that are gone ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    workers_ended: Vec<WorkerEnded>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -143,6 +152,7 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         .as_ref()
         .map_or(run.to_do, |p| p.counts.total() + p.waiting + p.retrying + p.running);
     let left = known.saturating_sub(summary.counts.total());
+    let workers = progress.as_ref().and_then(|p| p.workers.clone());
     let (mut running, mut retrying, mut interrupted, mut in_flight) = (0, 0, 0, Vec::new());
     match (progress, state) {
         (Some(progress), State::Running) => {
@@ -183,6 +193,8 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         timings: summary.timings.report(),
         failures_by_type: summary.kinds,
         latest_failures: summary.failures,
+        workers,
+        workers_ended: summary.workers_ended,
         run,
     }))
 }
@@ -199,6 +211,7 @@ struct Summary {
     failures: Vec<Attempt>,
     /// Files whose last attempt was cut off.
     interrupted: BTreeSet<String>,
+    workers_ended: Vec<WorkerEnded>,
 }
 
 impl Summary {
@@ -206,6 +219,13 @@ impl Summary {
         match record {
             Record::RunStarted(run) => {
                 *self = Summary { last: run.time, run: Some(run), ..Summary::default() };
+            }
+            Record::WorkerStarted(_) => {}
+            Record::WorkerEnded(ended) => {
+                if self.workers_ended.len() == WORKERS_SHOWN {
+                    self.workers_ended.remove(0);
+                }
+                self.workers_ended.push(ended);
             }
             Record::RunEnded { time, exit_code } => self.ended = Some(Ended { time, exit_code }),
             Record::Attempt(attempt) => {
@@ -333,6 +353,19 @@ fn text(report: &Report) -> String {
     if !run.policies.is_empty() {
         line("policies", run.policies.join(" "));
     }
+    if let Some(workers) = report.workers.as_ref().filter(|_| report.state != State::Ended) {
+        let all = count(workers.all.len(), "worker");
+        line("workers", format!("{all}; {}; logs in {}", workers.scaling, workers.logs));
+        for worker in workers.all.iter().take(WORKERS_SHOWN) {
+            line("worker", worker_text(worker));
+        }
+        if workers.all.len() > WORKERS_SHOWN {
+            line("", format!("and {} more", workers.all.len() - WORKERS_SHOWN));
+        }
+    }
+    for worker in &report.workers_ended {
+        line("gone", format!("worker {}: {}", worker.worker, worker.how));
+    }
     for attempt in report.in_flight.iter().take(FAILURES_SHOWN) {
         let fraction = attempt.fraction.map(|f| format!(", {:.0} %", f * 100.0));
         let since = local_time(attempt.since);
@@ -361,6 +394,30 @@ fn text(report: &Report) -> String {
         line("failed", format!("{}: {}", attempt.file, message.lines().next().unwrap_or_default()));
     }
     out
+}
+
+/// `3-0 (job 12 on node1): working, 40 done, 2 at work, 8 waiting, 1h 2m left`
+fn worker_text(worker: &WorkerState) -> String {
+    let place = match (&*worker.job, &*worker.node) {
+        ("", _) => String::new(),
+        (job, "") => format!(" (job {job})"),
+        (job, node) => format!(" (job {job} on {node})"),
+    };
+    let mut text = format!("{}{place}: {}", worker.worker, worker.state);
+    if !matches!(&*worker.reason, "" | "None") {
+        text.push_str(&format!(" ({})", worker.reason));
+    }
+    if !worker.node.is_empty() {
+        let WorkerState { done, running, waiting, .. } = worker;
+        text.push_str(&format!(", {done} done, {running} at work, {waiting} waiting"));
+    }
+    if let Some(since) = worker.idle_since {
+        text.push_str(&format!(", idle since {}", local_time(since)));
+    }
+    if let Some(left) = worker.seconds_left {
+        text.push_str(&format!(", {} left", humantime::format_duration(Duration::from_secs(left))));
+    }
+    text
 }
 
 fn milliseconds(ms: f64) -> String {

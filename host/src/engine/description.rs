@@ -57,7 +57,7 @@ pub enum Kind {
 }
 
 /// The value of a parameter.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Value {
     /// A text or a choice.

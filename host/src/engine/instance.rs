@@ -53,7 +53,7 @@ pub struct Sandbox {
 }
 
 /// A granted directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Directory {
     /// Where it is.
     pub host_path: PathBuf,
@@ -78,7 +78,8 @@ pub enum RunEnd {
 }
 
 /// Why there is no instance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SetupError {
     /// The task's `setup` failed, or the guest broke in it.
     Task(Failure),

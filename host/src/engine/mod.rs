@@ -263,7 +263,7 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 /// SHA-256 in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

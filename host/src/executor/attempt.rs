@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::local::Shared;
-use super::{Ended, Job};
+use super::{Ended, Job, Origin};
 use crate::engine::{Alias, RunEnd};
 use crate::log;
 use crate::outcome::{Cause, Failure, Outcome};
@@ -33,6 +33,21 @@ pub(super) struct Attempt {
     /// The slot that makes it.
     slot: usize,
     begun: Instant,
+}
+
+/// What came of a file that another worker has published meanwhile: there is
+/// nothing to attempt.
+pub(super) fn stood(job: &Job, shared: &Shared, staging: &Staging, slot: usize) -> Option<Ended> {
+    let stem = shared.pairing.stem(&job.name).unwrap_or_default();
+    let stands = job.contested && staging.is_published(&shared.pairing.output_name(stem));
+    stands.then(|| Ended {
+        id: job.id,
+        outcome: Outcome::Stood,
+        attempt: job.attempts_before + 1,
+        duration: Duration::ZERO,
+        slot: slot as u32,
+        origin: None,
+    })
 }
 
 /// Why an attempt has no outcome: something that goes for every file.
@@ -97,11 +112,11 @@ impl Attempt {
             RunEnd::DiskFull(written) => self.disk_full(written)?,
         };
         let duration = self.begun.elapsed();
-        self.publish_error(shared, &outcome, attempt, duration)?;
+        let outcome = self.publish_error(shared, outcome, attempt, duration)?;
         self.clear()?;
-        self.tell(&outcome);
+        tell(&self.job.name, &outcome, None);
         let slot = self.slot as u32;
-        Ok(Ended { id: self.job.id, outcome, attempt, duration, slot })
+        Ok(Ended { id: self.job.id, outcome, attempt, duration, slot, origin: None })
     }
 
     /// Ends it without an outcome: it was cut off by no fault of its own.
@@ -109,13 +124,14 @@ impl Attempt {
     pub(super) fn interrupt(&self, why: String, explained: bool) -> Result<Ended, HostFailure> {
         self.clear()?;
         let outcome = Outcome::Interrupted { why, explained };
-        self.tell(&outcome);
+        tell(&self.job.name, &outcome, None);
         Ok(Ended {
             id: self.job.id,
             outcome,
             attempt: self.job.attempts_before + 1,
             duration: self.begun.elapsed(),
             slot: self.slot as u32,
+            origin: None,
         })
     }
 
@@ -165,22 +181,47 @@ impl Attempt {
         )))
     }
 
+    /// Publishes the `.err`, where it is one that ended so. An output that a rival
+    /// has published stands, whatever came of this attempt: before, or while the
+    /// `.err` came to stand beside it.
     fn publish_error(
+        &self,
+        shared: &Shared,
+        outcome: Outcome,
+        attempts: u32,
+        duration: Duration,
+    ) -> Result<Outcome, HostFailure> {
+        if !matches!(outcome, Outcome::Failed(_) | Outcome::Aborted(_)) {
+            return Ok(outcome);
+        }
+        let output = shared.pairing.output_name(self.stem(shared));
+        let has_lost = || shared.rivals && self.staging.is_published(&output);
+        if has_lost() {
+            return Ok(Outcome::Stood);
+        }
+        let name = shared.pairing.error_name(self.stem(shared));
+        let error = self.error_file(shared, &outcome, attempts, duration);
+        self.staging.publish_error(&name, &error.to_bytes())?;
+        if has_lost() {
+            self.staging.remove_error(&name)?;
+            return Ok(Outcome::Stood);
+        }
+        Ok(outcome)
+    }
+
+    fn error_file(
         &self,
         shared: &Shared,
         outcome: &Outcome,
         attempts: u32,
         duration: Duration,
-    ) -> Result<(), HostFailure> {
+    ) -> ErrorFile {
         let (exception_type, message, traceback, stderr) = match outcome {
             Outcome::Failed(f) => (&*f.exception_type, &*f.message, &*f.traceback, &*f.stderr),
             Outcome::Aborted(reason) => (ABORTED, &**reason, "", ""),
-            Outcome::Succeeded
-            | Outcome::Retrying(..)
-            | Outcome::Vanished
-            | Outcome::Interrupted { .. } => return Ok(()),
+            _ => ("", "", "", ""),
         };
-        let error = ErrorFile {
+        ErrorFile {
             file: shared.sandbox.input_dir.join(&self.job.name).to_string_lossy().into_owned(),
             timestamp: Timestamp::now(),
             outcome: outcome.in_short(),
@@ -191,34 +232,6 @@ impl Attempt {
             duration_seconds: duration.as_secs_f64(),
             stderr: stderr.into(),
             task: shared.identity.clone(),
-        };
-        let mut content = serde_json::to_vec_pretty(&error).expect("an error is plain data");
-        content.push(b'\n');
-        let name = shared.pairing.error_name(self.stem(shared));
-        Ok(self.staging.publish_error(&name, &content)?)
-    }
-
-    fn tell(&self, outcome: &Outcome) {
-        let name = shown(&self.job.name);
-        match outcome {
-            Outcome::Succeeded => {
-                tracing::info!(target: log::FILE, "Successfully processed: {name}");
-            }
-            Outcome::Failed(failure) => {
-                tracing::error!("Failed processing: {name} ({})", summary(failure));
-            }
-            Outcome::Retrying(failure, after) => tracing::warn!(
-                "Retrying in {}: {name} ({})",
-                humantime::format_duration(Duration::from_millis(after.as_millis() as u64)),
-                summary(failure)
-            ),
-            Outcome::Aborted(reason) => {
-                tracing::info!("Aborted processing: {name} ({})", first_line(reason));
-            }
-            Outcome::Vanished => tracing::info!("Gone before it was processed: {name}"),
-            Outcome::Interrupted { why, .. } => {
-                tracing::info!("Interrupted, runs again: {name} ({why})");
-            }
         }
     }
 
@@ -235,6 +248,37 @@ impl Attempt {
 impl From<PublishError> for HostFailure {
     fn from(error: PublishError) -> Self {
         HostFailure(error.to_string())
+    }
+}
+
+/// Tells of an outcome on a log line. `origin`: the worker that it came from.
+pub(super) fn tell(name: &OsStr, outcome: &Outcome, origin: Option<&Origin>) {
+    let name = match origin {
+        Some(Origin { node, job, .. }) if !node.is_empty() => {
+            format!("{} on {node}, job {job}", shown(name))
+        }
+        _ => shown(name),
+    };
+    match outcome {
+        Outcome::Succeeded => {
+            tracing::info!(target: log::FILE, "Successfully processed: {name}");
+        }
+        Outcome::Stood => tracing::info!("Published by another worker: {name}"),
+        Outcome::Failed(failure) => {
+            tracing::error!("Failed processing: {name} ({})", summary(failure));
+        }
+        Outcome::Retrying(failure, after) => tracing::warn!(
+            "Retrying in {}: {name} ({})",
+            humantime::format_duration(Duration::from_millis(after.as_millis() as u64)),
+            summary(failure)
+        ),
+        Outcome::Aborted(reason) => {
+            tracing::info!("Aborted processing: {name} ({})", first_line(reason));
+        }
+        Outcome::Vanished => tracing::info!("Gone before it was processed: {name}"),
+        Outcome::Interrupted { why, .. } => {
+            tracing::info!("Interrupted, runs again: {name} ({why})");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
-use super::attempt::{Attempt, HostFailure};
+use super::attempt::{self, Attempt, HostFailure};
 use super::slot::Slot;
 use super::{Ended, Job, Report};
 use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
@@ -132,7 +132,7 @@ impl<'a> Generations<'a> {
             }
         };
         let number = self.number.replace(self.number.get() + 1);
-        let staging = match shared.workspace.staging(&format!("{}-{number}", slot.number)) {
+        let staging = match shared.staging.place(&format!("{}-{number}", slot.number)) {
             Ok(staging) => staging,
             Err(error) => {
                 slot.outbox.push(Report::HostFailed(error.to_string()));
@@ -233,8 +233,12 @@ impl Generation<'_> {
                 return self.host_failed(id, HostFailure(reason));
             }
         };
+        if let Some(ended) = attempt::stood(&job, shared, &staging, slot.number) {
+            self.free.borrow_mut().push(lane);
+            return self.all.report(id, Report::Ended(ended));
+        }
         let gauge = Gauge::default();
-        slot.activity.begin(&job, gauge.clone());
+        slot.begin(&job, gauge.clone());
         let attempt = Rc::new(Attempt::begin(job, staging, slot.number));
         self.lanes.borrow_mut().insert(lane, Rc::clone(&attempt));
 

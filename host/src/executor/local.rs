@@ -31,7 +31,7 @@ use super::{Ended, Job, Report};
 use crate::engine::{Gauge, Interface, Sandbox, Task};
 use crate::outcome::Outcome;
 use crate::schedule::RetryPolicy;
-use crate::workspace::Workspace;
+use crate::workspace::StagingArea;
 use crate::workspace::catalog::FileId;
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::names::{Pairing, shown};
@@ -43,8 +43,8 @@ pub struct Shared {
     pub task: Task,
     /// What its instances may reach.
     pub sandbox: Sandbox,
-    /// Where outcomes go.
-    pub workspace: Workspace,
+    /// Where instances write, and where outcomes go.
+    pub staging: StagingArea,
     /// How names pair.
     pub pairing: Pairing,
     /// The input directory, resolved.
@@ -57,6 +57,10 @@ pub struct Shared {
     pub retry: RetryPolicy,
     /// What every attempt passes before it begins.
     pub gate: Gate,
+    /// Whether another worker, one that was given up, may be at the same files.
+    pub rivals: bool,
+    /// Told right before an attempt begins, on the thread that makes it.
+    pub on_begin: Option<Box<dyn Fn(FileId) + Send + Sync>>,
 }
 
 /// Reports on their way to the dispatcher.
@@ -117,7 +121,7 @@ pub struct AtWork {
 }
 
 /// How many of them are told by name.
-const SHOWN: usize = 100;
+pub(super) const SHOWN: usize = 100;
 
 /// Instances on this machine's cores.
 pub struct LocalExecutor {
@@ -135,6 +139,8 @@ pub struct LocalExecutor {
     slots: Vec<Arc<Activity>>,
     first_setup: Arc<AtomicBool>,
     setup_worked: Arc<AtomicBool>,
+    /// Waits for the threads' ends.
+    joining: Option<tokio::task::JoinHandle<()>>,
 }
 
 struct Thread {
@@ -164,6 +170,7 @@ impl LocalExecutor {
             slots: Vec::new(),
             first_setup: Arc::new(AtomicBool::new(true)),
             setup_worked: Arc::default(),
+            joining: None,
         }
     }
 
@@ -216,6 +223,19 @@ impl LocalExecutor {
         }
     }
 
+    /// Takes back as many jobs as it can of those that were not begun, `most` at
+    /// most, the last ones first.
+    pub fn take_back(&self, most: usize) -> Vec<Job> {
+        let mut jobs: Vec<Job> = std::iter::from_fn(|| self.queue.1.try_recv().ok()).collect();
+        let back = jobs.split_off(jobs.len().saturating_sub(most));
+        for job in jobs {
+            if let Err(error) = self.queue.0.try_send(job) {
+                self.outbox.push(Report::HandedBack(error.into_inner().id));
+            }
+        }
+        back
+    }
+
     /// Waits until there are reports.
     pub async fn wait(&self) {
         self.outbox.wake.notified().await;
@@ -256,19 +276,21 @@ impl LocalExecutor {
                 attempt: current.attempt,
                 duration: now.duration_since(current.since).unsigned_abs(),
                 slot: slot as u32,
+                origin: None,
             }));
         }
         all
     }
 
-    /// Waits for the slots to tear down their instances. The last reports are
-    /// there then. Call [`drain`](Self::drain) before.
-    pub fn ended(&mut self) -> impl Future<Output = ()> + use<> {
+    /// Waits for the slots to tear down their instances; it may be waited for
+    /// again where that was broken off. The last reports are there then. Call [`drain`](Self::drain) before.
+    pub async fn ended(&mut self) {
         let threads = std::mem::take(&mut self.threads);
-        async move {
-            let join = || threads.into_iter().for_each(Thread::join);
+        let join = || threads.into_iter().for_each(Thread::join);
+        self.joining.get_or_insert_with(|| tokio::task::spawn_blocking(join));
+        if let Some(joining) = &mut self.joining {
             // A panic of a thread was reported by its slot.
-            let _ = tokio::task::spawn_blocking(join).await;
+            let _ = joining.await;
         }
     }
 }

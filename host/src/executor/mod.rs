@@ -6,9 +6,14 @@ mod concurrent;
 pub mod gate;
 pub mod local;
 mod slot;
+pub mod slurm;
 
 use std::ffi::OsString;
+use std::io;
 use std::time::Duration;
+
+use self::local::{AtWork, LocalExecutor};
+use self::slurm::SlurmExecutor;
 
 use crate::engine::SetupError;
 use crate::outcome::{Failure, Outcome};
@@ -29,10 +34,27 @@ pub struct Job {
     pub interruptions: u32,
     /// Whether it is a symbolic link, which the host opens for the guest.
     pub link: bool,
+    /// Whether a worker that was given up may publish its output.
+    pub contested: bool,
+}
+
+impl Job {
+    /// A file of this name that nobody waits for.
+    pub fn nobodys(name: OsString) -> Self {
+        Job {
+            id: FileId(u32::MAX),
+            name,
+            attempts_before: 0,
+            retries: 0,
+            interruptions: 0,
+            link: false,
+            contested: false,
+        }
+    }
 }
 
 /// What an executor has to tell.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Report {
     /// An instance was set up.
     SetupWorked,
@@ -50,7 +72,7 @@ pub enum Report {
 }
 
 /// An attempt that was made.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
     /// The file.
     pub id: FileId,
@@ -62,4 +84,116 @@ pub struct Ended {
     pub duration: Duration,
     /// The slot that made it.
     pub slot: u32,
+    /// The worker that made it, where that is not this process.
+    pub origin: Option<Origin>,
+}
+
+/// Which worker it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its name.
+    pub worker: String,
+    /// Its Slurm job.
+    pub job: String,
+    /// Its node.
+    pub node: String,
+}
+
+/// Who carries it out.
+pub enum Executor {
+    /// Instances in this process.
+    Local(Box<LocalExecutor>),
+    /// Workers in Slurm jobs.
+    Slurm(Box<SlurmExecutor>),
+}
+
+/// What an executor that leaves at once leaves behind.
+#[derive(Debug, Default)]
+pub struct LeftBehind {
+    /// Attempts that were in flight.
+    pub in_flight: Vec<Ended>,
+    /// Files that were not begun.
+    pub not_begun: Vec<FileId>,
+}
+
+impl Executor {
+    /// Takes a job.
+    pub fn hand_out(&mut self, job: Job) {
+        match self {
+            Executor::Local(local) => local.hand_out(job),
+            Executor::Slurm(slurm) => slurm.hand_out(job),
+        }
+    }
+
+    /// Gets ready for what there is to do: `held` files that it was given, and
+    /// `waiting` ones that it was not.
+    pub fn prepare(&mut self, held: usize, waiting: usize) -> io::Result<()> {
+        match self {
+            Executor::Local(local) => local.ensure_slots(held),
+            Executor::Slurm(slurm) => {
+                slurm.set_waiting(waiting);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows whether the task works at all, where that costs nothing.
+    pub fn rehearse(&mut self) -> io::Result<()> {
+        match self {
+            Executor::Local(local) => local.ensure_slots(1),
+            Executor::Slurm(_) => Ok(()),
+        }
+    }
+
+    /// Takes no more jobs, and hands back those that were not begun.
+    pub fn drain(&mut self) {
+        match self {
+            Executor::Local(local) => local.drain(),
+            Executor::Slurm(slurm) => slurm.drain(),
+        }
+    }
+
+    /// Waits until there is something to tell. Nothing is lost if it is not
+    /// waited for to the end.
+    pub async fn wait(&mut self) {
+        match self {
+            Executor::Local(local) => local.wait().await,
+            Executor::Slurm(slurm) => slurm.wait().await,
+        }
+    }
+
+    /// Takes the reports that there are.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        match self {
+            Executor::Local(local) => local.take_reports(),
+            Executor::Slurm(slurm) => slurm.take_reports(),
+        }
+    }
+
+    /// What is in flight.
+    pub fn at_work(&self) -> AtWork {
+        match self {
+            Executor::Local(local) => local.at_work(),
+            Executor::Slurm(slurm) => slurm.at_work(),
+        }
+    }
+
+    /// Leaves at once.
+    pub fn abandon(&mut self) -> LeftBehind {
+        match self {
+            Executor::Local(local) => {
+                LeftBehind { in_flight: local.cut_off(), not_begun: Vec::new() }
+            }
+            Executor::Slurm(slurm) => slurm.abandon(),
+        }
+    }
+
+    /// Waits until nothing of it is left. The last reports are there then. Call
+    /// [`drain`](Self::drain) before.
+    pub async fn ended(&mut self) {
+        match self {
+            Executor::Local(local) => local.ended().await,
+            Executor::Slurm(slurm) => slurm.ended().await,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_channel::Receiver;
 use tokio::sync::watch;
 
-use super::attempt::{Attempt, HostFailure};
+use super::attempt::{self, Attempt, HostFailure};
 use super::gate::Pass;
 use super::local::{Activity, Outbox, Shared};
 use super::{Ended, Job, Report};
@@ -80,7 +80,7 @@ impl Slot {
     }
 
     async fn serve_one_by_one(&self) {
-        let staging = match self.shared.workspace.staging(&self.number.to_string()) {
+        let staging = match self.shared.staging.place(&self.number.to_string()) {
             Ok(staging) => staging,
             Err(error) => return self.outbox.push(Report::HostFailed(error.to_string())),
         };
@@ -102,11 +102,16 @@ impl Slot {
             };
             let attempt = match pass {
                 Ok(Some(_pass)) => {
-                    self.activity.begin(&job, gauge.clone());
-                    let attempt = Attempt::begin(job, staging.clone(), self.number);
-                    let ended = self.attempt(&mut live, &attempt).await;
-                    self.activity.end(id);
-                    ended.map(Some)
+                    match attempt::stood(&job, &self.shared, &staging, self.number) {
+                        Some(ended) => Ok(Some(ended)),
+                        None => {
+                            self.begin(&job, gauge.clone());
+                            let attempt = Attempt::begin(job, staging.clone(), self.number);
+                            let ended = self.attempt(&mut live, &attempt).await;
+                            self.activity.end(id);
+                            ended.map(Some)
+                        }
+                    }
                 }
                 Ok(None) => Ok(None),
                 Err(failure) => Err(failure),
@@ -131,6 +136,14 @@ impl Slot {
     /// Takes note of a file that it took from the queue.
     pub(super) fn took(&self, job: &Job) {
         self.taken.borrow_mut().insert(job.id);
+    }
+
+    /// Takes note that an attempt begins now.
+    pub(super) fn begin(&self, job: &Job, gauge: Gauge) {
+        self.activity.begin(job, gauge);
+        if let Some(on_begin) = &self.shared.on_begin {
+            on_begin(job.id);
+        }
     }
 
     /// Reports what came of a file that it took.

@@ -1,7 +1,8 @@
 //! The dispatcher: one loop around the scheduler.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,14 +14,17 @@ use super::{Exit, Plan, RunError};
 use crate::engine::SetupError;
 use crate::executor::gate::Gate;
 use crate::executor::local::{LocalExecutor, Shared};
-use crate::executor::{Ended, Job, Report};
+use crate::executor::slurm::{self, Court, Resumed, SlurmExecutor};
+use crate::executor::{Ended, Executor, Job, Report};
 use crate::outcome::{Failure, Outcome};
 use crate::schedule::{Action, Ending, Event, Mode, Scheduler};
 use crate::text::count;
 use crate::workspace::catalog::{FileId, State};
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
-use crate::workspace::journal::{Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten};
+use crate::workspace::journal::{
+    self, Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten,
+};
 use crate::workspace::names::shown;
 use crate::workspace::progress_file::{Counts, Progress};
 use crate::workspace::watch::Watch;
@@ -30,6 +34,10 @@ use crate::workspace::{Workspace, advice};
 /// every slot busy between two looks of the dispatcher, and nothing to take
 /// back that costs anything.
 const AHEAD: usize = 1_024;
+
+/// How many files the coordinator of Slurm workers holds: enough for all of
+/// them, and what a name costs in memory times this is little.
+const SLURM_WINDOW: usize = 50_000;
 
 /// How long the dispatcher lets reports gather while there is work: to be woken
 /// for each would cost as much as a small file.
@@ -47,7 +55,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries out a plan. Returns when the run is over.
 pub fn execute(mut plan: Plan) -> Result<Exit, RunError> {
-    open_files::share(&mut plan);
+    if plan.slurm.is_none() {
+        let (concurrency, instances) = (plan.concurrency, plan.instances);
+        plan.concurrency = open_files::share(&plan.task, &mut plan.sandbox, concurrency, instances);
+    }
     let process = |action| move |cause| RunError::Process { action, cause };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,7 +76,8 @@ struct Dispatcher {
     begun: Instant,
     mode: Mode,
     scheduler: Scheduler,
-    executor: LocalExecutor,
+    executor: Executor,
+    workspace: Workspace,
     intake: Intake,
     /// `None` with `--once`.
     watch: Option<Watch>,
@@ -100,9 +112,13 @@ struct Tries {
 
 impl Dispatcher {
     /// Opens the workspace and finds what there is to do.
-    fn start(plan: Plan, signals: Signals) -> Result<(Self, Vec<FileId>), RunError> {
+    fn start(mut plan: Plan, signals: Signals) -> Result<(Self, Vec<FileId>), RunError> {
         let begun = Instant::now();
-        let gate = Gate::new(plan.rate, &plan.labels)?;
+        let gate = match plan.slurm {
+            None => Gate::new(plan.rate, &plan.labels)?,
+            // Theirs are where they run.
+            Some(_) => Gate::new(None, &[])?,
+        };
         let workspace = Workspace::open(&plan.output_dir, &plan.task_name)?;
         if let Some(dead) = &workspace.taken_over {
             tracing::warn!(
@@ -156,25 +172,68 @@ impl Dispatcher {
             not_taken: before.not_taken,
         };
         let mut journal = workspace.journal()?;
-        journal.push(&Record::RunStarted(run.clone()));
         let canonical_input = input_dir.canonicalize().map_err(scan_error)?;
-        let shared = Shared {
-            task: plan.task,
-            sandbox: plan.sandbox,
-            workspace,
-            pairing: plan.pairing,
-            canonical_input,
-            follow_links: plan.follow_links,
-            identity,
-            retry: plan.retry,
-            gate,
+        let mut claimed = Vec::new();
+        let slurm = workspace.layout.slurm();
+        let executor = if let Some(slurm_plan) = plan.slurm.take() {
+            let court = Court {
+                staging: workspace.staging(),
+                pairing: plan.pairing.clone(),
+                input_dir: input_dir.clone(),
+                identity,
+            };
+            let (mut executor, taken_over) = SlurmExecutor::open(&slurm, slurm_plan, court)?;
+            if taken_over {
+                let read = |cause| RunError::Process { action: "read what workers say", cause };
+                let resumed = executor.resume(&mut intake.catalog).map_err(read)?;
+                let path = workspace.layout.journal();
+                let missed = missed(&path, &resumed).map_err(read)?;
+                missed.iter().for_each(|attempt| journal.push(&Record::Attempt(attempt.clone())));
+                claimed = resumed.claimed;
+            }
+            Executor::Slurm(Box::new(executor))
+        } else {
+            let jobs = slurm::unfinished(&slurm).unwrap_or_default();
+            if !jobs.is_empty() {
+                let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+                let output_dir = plan.output_dir.clone();
+                return Err(RunError::Unfinished { jobs: jobs.join(", "), output_dir });
+            }
+            let shared = Shared {
+                task: plan.task,
+                sandbox: plan.sandbox,
+                staging: workspace.staging(),
+                pairing: plan.pairing,
+                canonical_input,
+                follow_links: plan.follow_links,
+                identity,
+                retry: plan.retry,
+                gate,
+                rivals: false,
+                on_begin: None,
+            };
+            let local = LocalExecutor::new(shared, plan.concurrency, plan.instances);
+            Executor::Local(Box::new(local))
         };
+        journal.push(&Record::RunStarted(run.clone()));
+        let window = match &executor {
+            Executor::Local(_) => plan.concurrency + AHEAD,
+            Executor::Slurm(_) => SLURM_WINDOW,
+        };
+        let mut scheduler = Scheduler::new(plan.mode, window, plan.max_failures);
+        scheduler.adopt(claimed.len());
+        let mut ready = ready;
+        if !claimed.is_empty() {
+            ready.retain(|&id| intake.catalog.state(id) == State::Waiting);
+        }
         let now = Instant::now();
         let dispatcher = Dispatcher {
             begun,
             mode: plan.mode,
-            scheduler: Scheduler::new(plan.mode, plan.concurrency + AHEAD, plan.max_failures),
-            executor: LocalExecutor::new(shared, plan.concurrency, plan.instances),
+            scheduler,
+            executor,
+            workspace,
+
             intake,
             next_poll: now + watch.as_ref().map_or(plan.poll, Watch::poll),
             watch,
@@ -197,9 +256,10 @@ impl Dispatcher {
 
     async fn run(mut self, ready: Vec<FileId>) -> Exit {
         self.flush_journal();
-        if self.mode != Mode::Once {
-            // A server shows at once whether its task works.
-            self.ensure_slots(1);
+        if self.mode != Mode::Once
+            && let Err(error) = self.executor.rehearse()
+        {
+            self.thread_failed(&error);
         }
         self.step(Event::Found(ready));
         while self.ending.is_none() {
@@ -223,6 +283,7 @@ impl Dispatcher {
     /// Tells the scheduler what happened, and does what it says.
     fn step(&mut self, event: Event) {
         let unsettled = self.intake.unsettled();
+        let mut handed_out = false;
         for action in self.scheduler.on(event, self.begun.elapsed(), unsettled) {
             match action {
                 Action::HandOut(files) => {
@@ -235,11 +296,12 @@ impl Dispatcher {
                             retries: tries.retries,
                             interruptions: tries.interruptions,
                             link: self.intake.is_link(id),
+                            contested: false,
                         };
                         self.intake.catalog.set_state(id, State::Running);
                         self.executor.hand_out(job);
                     }
-                    self.ensure_slots(self.scheduler.held());
+                    handed_out = true;
                 }
                 Action::Drain => {
                     if self.scheduler.ending() == Some(Ending::TooManyFailures) {
@@ -254,6 +316,12 @@ impl Dispatcher {
                 Action::Abandon(signal) => self.abandon(signal),
             }
         }
+        let waiting = self.scheduler.waiting();
+        if (handed_out || waiting > 0)
+            && let Err(error) = self.executor.prepare(self.scheduler.held(), waiting)
+        {
+            self.thread_failed(&error);
+        }
     }
 
     /// Leaves at once, with the books closed. What is in flight is still to do.
@@ -266,7 +334,8 @@ impl Dispatcher {
             Report::Ended(ended) => Some(ended),
             _ => None,
         });
-        let all: Vec<Ended> = ended.chain(self.executor.cut_off()).collect();
+        let mut all: Vec<Ended> = ended.collect();
+        all.extend(self.executor.abandon().in_flight);
         for ended in all {
             let event = self.record(ended);
             // It knows that the end has come, and has nothing to say to that.
@@ -277,14 +346,12 @@ impl Dispatcher {
         // Nobody is left to tell of a failure.
         let _ = self.journal.flush();
         self.write_progress(Some(exit));
-        self.executor.shared().workspace.release();
+        self.workspace.release();
         std::process::exit(i32::from(exit.code()));
     }
 
-    fn ensure_slots(&mut self, files: usize) {
-        if let Err(error) = self.executor.ensure_slots(files) {
-            self.host_failed(&format!("failed to start a worker thread: {error}"));
-        }
+    fn thread_failed(&mut self, error: &io::Error) {
+        self.host_failed(&format!("failed to start a worker thread: {error}"));
     }
 
     fn signal(&mut self, signal: i32) {
@@ -293,6 +360,12 @@ impl Dispatcher {
     }
 
     fn reports(&mut self) {
+        if let Executor::Slurm(slurm) = &mut self.executor {
+            for record in slurm.take_records() {
+                self.journal.push(&record);
+                self.news = true;
+            }
+        }
         for report in self.executor.take_reports() {
             let event = match report {
                 Report::SetupWorked => Event::SetupWorked,
@@ -350,32 +423,11 @@ impl Dispatcher {
             }
             _ => drop(self.tries.remove(&id)),
         }
-        let (exception_type, message) = match &ended.outcome {
-            Outcome::Failed(f) | Outcome::Retrying(f, _) => {
-                (Some(f.exception_type.clone()), Some(shorten(&f.message)))
-            }
-            Outcome::Aborted(reason) | Outcome::Interrupted { why: reason, .. } => {
-                (None, Some(shorten(reason)))
-            }
-            Outcome::Succeeded | Outcome::Vanished => (None, None),
-        };
-        let retry_after = match &ended.outcome {
-            Outcome::Retrying(_, after) => Some((after.as_secs_f64() * 1e3).round() / 1e3),
-            _ => None,
-        };
+
         self.counts.add(outcome);
         self.intake.catalog.set_state(id, State::from(outcome));
-        self.journal.push(&Record::Attempt(Attempt {
-            time: Timestamp::now(),
-            file: shown(self.intake.catalog.name(id)),
-            attempt: ended.attempt,
-            outcome,
-            retry_after_seconds: retry_after,
-            duration_ms: (ended.duration.as_secs_f64() * 1e6).round() / 1e3,
-            instance: ended.slot,
-            exception_type,
-            message,
-        }));
+        let file = shown(self.intake.catalog.name(id));
+        self.journal.push(&Record::Attempt(attempt(file, &ended, outcome)));
         self.news = true;
         event
     }
@@ -457,9 +509,13 @@ impl Dispatcher {
             retrying,
             running: at_work.running,
             in_flight: at_work.oldest,
+            workers: match &self.executor {
+                Executor::Local(_) => None,
+                Executor::Slurm(slurm) => Some(slurm.workers()),
+            },
         };
         // It informs people only; the disk that is full is told of elsewhere.
-        if let Err(error) = progress.write(&self.executor.shared().workspace.layout.progress()) {
+        if let Err(error) = progress.write(&self.workspace.layout.progress()) {
             tracing::debug!("failed to write how far the run is: {error}");
         }
     }
@@ -489,7 +545,7 @@ impl Dispatcher {
 
     fn flush_journal(&mut self) {
         if let Err(error) = self.journal.flush() {
-            let path = self.executor.shared().workspace.layout.journal();
+            let path = self.workspace.layout.journal();
             let advice = advice(&error);
             self.host_failed(&format!("failed to write `{}`: {error}{advice}", path.display()));
         }
@@ -506,10 +562,9 @@ impl Dispatcher {
     /// Tears the instances down and closes the books.
     async fn finish(mut self) -> Exit {
         tracing::info!("Shutting down task");
-        let mut ended = std::pin::pin!(self.executor.ended());
         loop {
             tokio::select! {
-                () = &mut ended => break,
+                () = self.executor.ended() => break,
                 signal = self.signals.next() => self.signal(signal),
             }
         }
@@ -542,6 +597,59 @@ impl Dispatcher {
     }
 }
 
+/// An attempt as the journal has it.
+fn attempt(file: String, ended: &Ended, outcome: AttemptOutcome) -> Attempt {
+    let (exception_type, message) = match &ended.outcome {
+        Outcome::Failed(f) | Outcome::Retrying(f, _) => {
+            (Some(f.exception_type.clone()), Some(shorten(&f.message)))
+        }
+        Outcome::Aborted(reason) | Outcome::Interrupted { why: reason, .. } => {
+            (None, Some(shorten(reason)))
+        }
+        Outcome::Stood => (None, Some("published by another worker meanwhile".into())),
+        Outcome::Succeeded | Outcome::Vanished => (None, None),
+    };
+    let retry_after_seconds = match &ended.outcome {
+        Outcome::Retrying(_, after) => Some((after.as_secs_f64() * 1e3).round() / 1e3),
+        _ => None,
+    };
+    Attempt {
+        time: Timestamp::now(),
+        file,
+        attempt: ended.attempt,
+        outcome,
+        retry_after_seconds,
+        duration_ms: (ended.duration.as_secs_f64() * 1e6).round() / 1e3,
+        instance: ended.slot,
+        worker: ended.origin.as_ref().map(|origin| origin.worker.clone()),
+        exception_type,
+        message,
+    }
+}
+
+/// Attempts that workers ended while there was no coordinator to write them
+/// down. The one that died had written those before in the same order.
+fn missed(journal: &Path, resumed: &Resumed) -> io::Result<Vec<Attempt>> {
+    let mut written: HashMap<String, usize> = HashMap::new();
+    for record in journal::read(journal)? {
+        if let Record::Attempt(attempt) = record?
+            && let Some(worker) = attempt.worker
+            && attempt.outcome != AttemptOutcome::Interrupted
+        {
+            *written.entry(worker).or_default() += 1;
+        }
+    }
+    let mut missed = Vec::new();
+    for (worker, attempts) in &resumed.ended {
+        let known = written.get(&worker.to_string()).copied().unwrap_or(0);
+        let news = attempts.iter().filter_map(|(file, ended)| {
+            Some(attempt(shown(file), ended, ended.outcome.in_short()?))
+        });
+        missed.extend(news.skip(known));
+    }
+    Ok(missed)
+}
+
 async fn events(watch: Option<&Watch>) {
     match watch {
         Some(watch) => watch.wait().await,
@@ -549,14 +657,14 @@ async fn events(watch: Option<&Watch>) {
     }
 }
 
-fn tell_setup_failure(error: &SetupError) {
+pub(super) fn tell_setup_failure(error: &SetupError) {
     match error {
         SetupError::Task(failure) => tell_failure("Task setup failed", failure),
         SetupError::Host(reason) => tracing::error!("Task setup failed: {reason}"),
     }
 }
 
-fn tell_failure(what: &str, failure: &Failure) {
+pub(super) fn tell_failure(what: &str, failure: &Failure) {
     tracing::error!("{what}: {}: {}", failure.exception_type, failure.message);
     for line in failure.traceback.lines().chain(failure.stderr.lines()) {
         tracing::error!("    {line}");

@@ -8,6 +8,7 @@ pub mod display;
 mod open_files;
 pub mod plan;
 mod signals;
+pub mod worker;
 
 use std::io;
 
@@ -61,6 +62,24 @@ pub enum RunError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The workers could not be had.
+    #[error(transparent)]
+    Slurm(#[from] crate::executor::slurm::SlurmError),
+    /// Workers of an earlier run may be at work here.
+    #[error(
+        "workers of an earlier run may be at work here, in the Slurm jobs {jobs}: run with --executor \
+         slurm to go on with them, or end them with `tigerflow-host stop {}`",
+        output_dir.display()
+    )]
+    Unfinished {
+        /// Their jobs.
+        jobs: String,
+        /// The output directory.
+        output_dir: std::path::PathBuf,
+    },
+    /// A worker cannot work here.
+    #[error("{0}")]
+    Worker(String),
     /// The process could not be set up.
     #[error("failed to {action}: {cause}")]
     Process {

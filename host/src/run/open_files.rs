@@ -4,8 +4,7 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::Plan;
-use crate::engine::Interface;
+use crate::engine::{Interface, Sandbox, Task};
 
 /// Files that the host itself has open, or may have, beside those of instances:
 /// the journal, the lock, the watch.
@@ -32,7 +31,13 @@ const MOST_OPEN_FILES: usize = 4_096;
 
 /// Lets the process open as many files as it may, and gives each instance its
 /// share. The usual soft limit of 1,024 is there for programs that `select`.
-pub(super) fn share(plan: &mut Plan) {
+/// Returns how many files may be in flight.
+pub(super) fn share(
+    task: &Task,
+    sandbox: &mut Sandbox,
+    mut concurrency: usize,
+    instances: usize,
+) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = match setrlimit(Resource::Nofile, raised) {
@@ -41,35 +46,36 @@ pub(super) fn share(plan: &mut Plan) {
     };
     let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     // The network's connections have a share of their own.
-    let files = if plan.sandbox.network.is_granted() { files - files / 4 } else { files };
-    let instance = INSTANCE_FILES + plan.sandbox.directories.len();
+    let files = if sandbox.network.is_granted() { files - files / 4 } else { files };
+    let instance = INSTANCE_FILES + sandbox.directories.len();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     // What each file in flight takes, and what there is beside.
-    let (each, ours) = match plan.task.interface() {
+    let (each, ours) = match task.interface() {
         Interface::Task => {
-            let threads = cores.min(plan.concurrency);
+            let threads = cores.min(concurrency);
             (instance + LEAST_OPEN_FILES, HOST_FILES + THREAD_FILES * threads)
         }
         Interface::AsyncTask => {
-            let instances = plan.instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
-            (CALL_FILES, HOST_FILES + instances)
+            let all = instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
+            (CALL_FILES, HOST_FILES + all)
         }
     };
     let most = (files.saturating_sub(ours) / each).max(1);
-    if plan.concurrency > most {
+    if concurrency > most {
         tracing::warn!(
             "The process may open {files} files, which is enough for {most} in flight: \
              --concurrency-limit {} is lowered (`ulimit -n` tells the limit)",
-            plan.concurrency
+            concurrency
         );
-        plan.concurrency = most;
+        concurrency = most;
     }
-    let (instances, calls) = match plan.task.interface() {
-        Interface::Task => (plan.concurrency, 1),
-        Interface::AsyncTask => (plan.instances, plan.concurrency.div_ceil(plan.instances)),
+    let (instances, calls) = match task.interface() {
+        Interface::Task => (concurrency, 1),
+        Interface::AsyncTask => (instances, concurrency.div_ceil(instances)),
     };
     let share = (files.saturating_sub(ours) / instances).saturating_sub(instance);
     let most = MOST_OPEN_FILES.max(calls * FILES_OF_A_CALL);
-    plan.sandbox.open_files = share.clamp(LEAST_OPEN_FILES, most);
-    plan.sandbox.calls = calls;
+    sandbox.open_files = share.clamp(LEAST_OPEN_FILES, most);
+    sandbox.calls = calls;
+    concurrency
 }

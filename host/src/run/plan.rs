@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::engine::{Sandbox, Task};
 use crate::executor::gate::{Label, Rate};
+use crate::executor::slurm::SlurmPlan;
 use crate::schedule::{MaxFailures, Mode, RetryPolicy};
 use crate::workspace::DIRECTORY;
 use crate::workspace::names::Pairing;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub follow_links: bool,
     /// Whether to show a progress bar.
     pub bar: bool,
+    /// The workers in Slurm jobs, where the run is to have such.
+    pub slurm: Option<SlurmPlan>,
 }
 
 /// Why the directories do not do.

@@ -203,6 +203,11 @@ impl Scheduler {
         }
     }
 
+    /// The executor holds so many files already, of a run that died.
+    pub fn adopt(&mut self, files: usize) {
+        self.held += files;
+    }
+
     /// Takes in what happened at `now`, counted from the start of the run.
     /// `unsettled`: how many inputs are known but may still be written to.
     pub fn on(&mut self, event: Event, now: Duration, unsettled: usize) -> Vec<Action> {

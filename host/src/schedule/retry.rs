@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::outcome::Cause;
 
 /// Longest wait that a task may ask for. A server that says "next year" would
@@ -13,7 +15,7 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 const JITTER: f64 = 0.25;
 
 /// When to try again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// How many times more an attempt is made for a file.
     pub retries: u32,
@@ -29,7 +31,7 @@ pub struct RetryPolicy {
 
 /// Which ends of an attempt are worth another try. What the task calls failed
 /// never is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryOn {
     /// The task says so.
     pub transient: bool,

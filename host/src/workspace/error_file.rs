@@ -47,6 +47,15 @@ pub struct ErrorFile {
     pub task: TaskIdentity,
 }
 
+impl ErrorFile {
+    /// As it stands in the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut content = serde_json::to_vec_pretty(self).expect("an error is plain data");
+        content.push(b'\n');
+        content
+    }
+}
+
 /// Which component it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskIdentity {

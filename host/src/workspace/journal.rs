@@ -25,6 +25,10 @@ pub enum Record {
     RunStarted(RunStarted),
     /// An attempt ended.
     Attempt(Attempt),
+    /// A worker on a cluster has started.
+    WorkerStarted(WorkerStarted),
+    /// A worker on a cluster is gone, or was given up.
+    WorkerEnded(WorkerEnded),
     /// A run ended in good order. A crash leaves none.
     RunEnded {
         /// When.
@@ -74,6 +78,36 @@ pub struct RunStarted {
     pub not_taken: usize,
 }
 
+/// A worker on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStarted {
+    /// When.
+    pub time: Timestamp,
+    /// Its name.
+    pub worker: String,
+    /// Its Slurm job.
+    pub job: String,
+    /// Its node.
+    pub node: String,
+    /// The CPUs that Slurm gave it, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpus: Option<u32>,
+    /// The GPUs that Slurm gave it: its `CUDA_VISIBLE_DEVICES`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gpus: Option<String>,
+}
+
+/// The end of a worker on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerEnded {
+    /// When.
+    pub time: Timestamp,
+    /// Its name.
+    pub worker: String,
+    /// How.
+    pub how: String,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -92,6 +126,9 @@ pub struct Attempt {
     pub duration_ms: f64,
     /// The instance that served it.
     pub instance: u32,
+    /// The worker that the instance is of, on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worker: Option<String>,
     /// For a failure, final or not: its exception type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exception_type: Option<String>,

@@ -122,6 +122,11 @@ impl Layout {
     fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }
+
+    /// What is kept for workers on a cluster, one directory a run.
+    pub fn slurm(&self) -> PathBuf {
+        self.root.join("slurm")
+    }
 }
 
 /// A workspace that this process holds.
@@ -133,8 +138,32 @@ pub struct Workspace {
     pub owner: Owner,
     /// The run that died here, if the last one did.
     pub taken_over: Option<Owner>,
-    output: Arc<OutputDir>,
+    area: StagingArea,
     lock: Lock,
+}
+
+/// Where instances write, and where what they wrote is published.
+#[derive(Clone, Debug)]
+pub struct StagingArea {
+    path: PathBuf,
+    output: Arc<OutputDir>,
+}
+
+impl StagingArea {
+    /// The directory at `path`, emptied, whose outputs go to `output_dir`.
+    pub fn create(path: PathBuf, output_dir: &Path) -> Result<Self, Error> {
+        remove_tree(&path).map_err(Error::io("empty", &path))?;
+        fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        let handle = open_dir(output_dir).map_err(Error::io("open", output_dir))?;
+        Ok(StagingArea { path, output: Arc::new(OutputDir { path: output_dir.into(), handle }) })
+    }
+
+    /// A staging place for an instance, of a name that no other has. It is
+    /// removed when dropped.
+    pub fn place(&self, name: &str) -> Result<Staging, Error> {
+        let path = self.path.join(name);
+        Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
+    }
 }
 
 /// The output directory: its path for messages, and a handle to publish
@@ -157,12 +186,8 @@ impl Workspace {
         let owner = Owner::current();
         let (lock, taken_over) = Lock::acquire(&layout.lock(), &owner)
             .map_err(|cause| Error::Locked { path: layout.root.clone(), cause })?;
-        let staging = layout.staging();
-        remove_tree(&staging).map_err(Error::io("empty", &staging))?;
-        fs::create_dir(&staging).map_err(Error::io("create", &staging))?;
-        let handle = open_dir(output_dir).map_err(Error::io("open", output_dir))?;
-        let output = Arc::new(OutputDir { path: output_dir.into(), handle });
-        Ok(Workspace { layout, owner, taken_over, output, lock })
+        let area = StagingArea::create(layout.staging(), output_dir)?;
+        Ok(Workspace { layout, owner, taken_over, area, lock })
     }
 
     /// Opens the journal.
@@ -171,11 +196,9 @@ impl Workspace {
         Journal::open(&path).map_err(Error::io("open", &path))
     }
 
-    /// A staging place for an instance, of a name that no other has. It is
-    /// removed when dropped.
-    pub fn staging(&self, name: &str) -> Result<Staging, Error> {
-        let path = self.layout.staging().join(name);
-        Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
+    /// Where this process's instances write.
+    pub fn staging(&self) -> StagingArea {
+        self.area.clone()
     }
 
     /// Gives the workspace back, for a process that is about to exit without
@@ -196,7 +219,7 @@ fn open_dir(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
 ///
 /// What lies deeper than one level is moved up first: a guest nests as deep as
 /// it likes, and recursion would run out of stack or of open files.
-fn remove_tree(root: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(root: &Path) -> io::Result<()> {
     if let Err(error) = fs::symlink_metadata(root)
         && error.kind() == io::ErrorKind::NotFound
     {

@@ -31,6 +31,45 @@ pub struct Progress {
     pub running: usize,
     /// The attempts at work, oldest first, and not more than a hundred.
     pub in_flight: Vec<InFlight>,
+    /// The workers on a cluster, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
+}
+
+/// Workers on a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workers {
+    /// Why there are not more.
+    pub scaling: String,
+    /// Each of them.
+    pub all: Vec<WorkerState>,
+    /// The directory of their logs.
+    pub logs: String,
+}
+
+/// A worker on a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerState {
+    /// Its name, which its log bears.
+    pub worker: String,
+    /// Its Slurm job.
+    pub job: String,
+    /// Its node, once it has one.
+    pub node: String,
+    /// What it is at.
+    pub state: String,
+    /// Why it waits in Slurm's queue.
+    pub reason: String,
+    /// Attempts that it has ended.
+    pub done: u64,
+    /// Attempts that it is at.
+    pub running: usize,
+    /// Files that wait with it.
+    pub waiting: usize,
+    /// Since when it has nothing to do.
+    pub idle_since: Option<Timestamp>,
+    /// How much of its wall time is left, in seconds.
+    pub seconds_left: Option<u64>,
 }
 
 /// The end of a run.

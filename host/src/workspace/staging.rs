@@ -193,6 +193,12 @@ impl Staging {
             .map_err(|cause| self.failed(name, cause))
     }
 
+    /// Whether the output directory has a file of this name.
+    pub fn is_published(&self, name: &OsStr) -> bool {
+        let output = &self.root.output.handle;
+        rustix::fs::statat(output, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Removes an `.err` that its output has overtaken.
     pub fn remove_error(&self, name: &OsStr) -> Result<(), PublishError> {
         match rustix::fs::unlinkat(&self.root.output.handle, name, AtFlags::empty()) {

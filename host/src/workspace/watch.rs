@@ -146,7 +146,9 @@ fn start(directory: &Path, shared: Arc<Shared>) -> notify::Result<RecommendedWat
     Ok(watcher)
 }
 
-fn is_shared(directory: &Path) -> bool {
+/// Whether other machines write to the file system of this path too, as far as
+/// the kernel knows.
+pub fn is_shared(directory: &Path) -> bool {
     rustix::fs::statfs(directory).is_ok_and(|s| {
         // Sign-extended on some architectures: the low half is the magic.
         SHARED_FILE_SYSTEMS.contains(&(s.f_type as u64 & 0xffff_ffff))

@@ -1,8 +1,9 @@
-//! `cargo xtask setup`: the tools that guests are built with, all inside `.tools/`.
+//! `cargo xtask setup`: the tools that guests are built with, all inside `.tools/`; and Slurm, which tests need.
 //!
 //! Each part first looks whether it is done, so a second run only looks.
 
 mod rust;
+mod slurm;
 mod tools;
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use anyhow::{Result, bail};
 use crate::process;
 
 pub use rust::{cargo_component, rust};
+pub use slurm::slurm;
 pub use tools::{python_tool, venv, zig};
 
 /// `cargo xtask setup [WHAT]…`
@@ -19,8 +21,11 @@ pub fn command(arguments: &[String]) -> Result<()> {
     for word in arguments {
         match word.as_str() {
             "all" => chosen.extend(all),
-            word if all.contains(&word) => chosen.push(word),
-            other => bail!("`{other}` cannot be set up; choose from rust, python, go, js, c, all"),
+            // No part of `all`: it is installed into the system, and only tests need it.
+            word if word == "slurm" || all.contains(&word) => chosen.push(word),
+            other => {
+                bail!("`{other}` cannot be set up; choose from rust, python, go, js, c, all, slurm")
+            }
         }
     }
     if chosen.is_empty() {
@@ -36,6 +41,7 @@ pub fn command(arguments: &[String]) -> Result<()> {
             "c" => tools::c()?,
             "python" => tools::python()?,
             "go" => tools::go()?,
+            "slurm" => slurm()?,
             _ => tools::js()?,
         }
     }

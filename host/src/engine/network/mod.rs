@@ -106,6 +106,11 @@ impl Network {
         }
     }
 
+    /// How long requests may take, and how much they may bring.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Nothing.
     pub fn none() -> Self {
         Network::new(Vec::new(), Limits::default(), Arc::default())
