@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use indicatif::ProgressBar;
 use jiff::{Timestamp, tz::TimeZone};
@@ -24,6 +24,9 @@ pub const FILE: &str = "tigerflow_host::file";
 
 /// The bar that log lines must not run into.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Lines that were written, while they are kept.
+static KEPT: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +46,17 @@ pub fn init(format: Format, level: LevelFilter, file_lines: bool) {
 /// Makes room for log lines above this bar from now on.
 pub fn show_above(bar: ProgressBar) {
     let _ = BAR.set(bar);
+}
+
+/// Keeps all lines that are written from now on, for a log that is yet to be
+/// opened.
+pub fn keep() {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+}
+
+/// The lines that were kept. No more are.
+pub fn take_kept() -> Vec<u8> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
 }
 
 /// A moment in the user's own time zone: `2026-01-31 10:54:23`.
@@ -98,6 +112,9 @@ impl<S: Subscriber> Layer<S> for Lines {
                 format!("{line}\n")
             }
         };
+        if let Some(kept) = &mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner) {
+            kept.extend_from_slice(line.as_bytes());
+        }
         // One call a line, so that lines of threads do not mix. A log that
         // nobody reads any more is no reason to stop.
         let write = || drop(io::stderr().write_all(line.as_bytes()));

@@ -19,6 +19,7 @@ mod policies;
 mod sandbox;
 mod secrets;
 mod serve;
+mod slurm;
 mod status;
 mod unprivileged;
 mod usage;

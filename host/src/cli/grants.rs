@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Usage, secrets, values};
+use super::{Usage, quote, secrets, values};
 use crate::engine::description::{Capability, Description, Grant};
 use crate::engine::{Directory, Environment, HostRule, network};
 
@@ -137,16 +137,6 @@ fn quoted(option: &str) -> String {
     match option.split_once(' ') {
         Some((name, value)) => format!("{name} {}", quote(value)),
         None => option.into(),
-    }
-}
-
-/// An argument as a shell takes it.
-fn quote(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.into()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: arguments in, exit code out.
 
+mod attach;
+mod detach;
 mod grants;
 mod inspect;
 mod parameters;
@@ -8,11 +10,13 @@ mod run;
 mod secrets;
 mod slurm;
 mod status;
+mod stop;
 mod values;
 mod worker;
+mod workspaces;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,6 +52,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
+    Attach(attach::AttachArgs),
+    Stop(stop::StopArgs),
     Compile(CompileArgs),
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -159,6 +165,8 @@ fn dispatch(arguments: Vec<OsString>) -> anyhow::Result<u8> {
         Command::Run(_) => Err(Usage("the component is missing".into()).into()),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => status::status(&args),
+        Command::Attach(args) => attach::attach(&args),
+        Command::Stop(args) => stop::stop(&args),
         Command::Worker(args) => worker::worker(&args),
 
         Command::Compile(args) => {
@@ -168,6 +176,26 @@ fn dispatch(arguments: Vec<OsString>) -> anyhow::Result<u8> {
             tracing::info!("Compiled {} to {}", args.component.display(), output.display());
             Ok(0)
         }
+    }
+}
+
+/// A command that the user may give next, with `--task-name` where it is needed.
+fn command_line(command: &str, output_dir: &Path, task: Option<&str>) -> String {
+    let place = std::path::absolute(output_dir).unwrap_or_else(|_| output_dir.into());
+    let mut line = format!("tigerflow-host {command} {}", quote(&place.to_string_lossy()));
+    if let Some(task) = task {
+        line.push_str(&format!(" --task-name {}", quote(task)));
+    }
+    line
+}
+
+/// An argument as a shell takes it.
+fn quote(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.into()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, ValueEnum};
 
+use super::detach::{self, DETACHED};
 use super::grants::GrantArgs;
 use super::policies::{self, POLICIES, PolicyArgs};
 use super::slurm::{SlurmArgs, Workers};
@@ -114,6 +115,14 @@ pub struct RunArgs {
     /// End when there was nothing to do for so long
     #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, help_heading = "Run")]
     idle_timeout: Option<Duration>,
+    /// Go on in the background, free of this terminal, once all is checked and
+    /// the run has begun. Its log is OUTPUT_DIR/.tigerflow/TASK/run.log; see
+    /// `tigerflow-host status`, `attach` and `stop`
+    #[arg(long, help_heading = "Run")]
+    detach: bool,
+    /// This is the process that --detach starts
+    #[arg(long, hide = true)]
+    detached: bool,
     /// A task's parameter by name, like --NAME VALUE
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = values::named, help_heading = "Run")]
     params: Vec<(String, String)>,
@@ -270,19 +279,33 @@ pub fn run(
     prepared: Prepared,
     arguments: &[OsString],
 ) -> anyhow::Result<u8> {
+    if args.detach && !args.detached {
+        let task = args.task_name.as_deref().unwrap_or(&prepared.task.description.name);
+        return detach::start(&args.output_dir, task, arguments);
+    }
+    // As the user gave them, for messages.
+    let arguments: Vec<OsString> = match args.detached {
+        true => arguments.iter().filter(|argument| *argument != DETACHED).cloned().collect(),
+        false => arguments.into(),
+    };
     let bar = match args.progress {
         ProgressBar::Always => true,
         ProgressBar::Never => false,
+        // It leaves the terminal.
+        ProgressBar::Auto if args.detached => false,
         ProgressBar::Auto => {
             let for_people = args.log.quiet == 0 && args.log.log_format == log::Format::Text;
             for_people && std::io::stderr().is_terminal()
         }
     };
+    if args.detached {
+        log::keep();
+    }
     log::init(args.log.log_format, args.log.level(), !bar || args.log.verbose > 0);
     if let Some(warning) = &prepared.task.warning {
         tracing::warn!("{warning}");
     }
-    let mut plan = plan(args, matches, prepared.task, bar, arguments)?;
+    let mut plan = plan(args, matches, prepared.task, bar, &arguments)?;
     // A guest that is busy must let the timer have its turn, and its neighbours
     // on the same thread.
     let limited = plan.sandbox.timeout.is_some() || plan.sandbox.setup_timeout.is_some();
@@ -297,6 +320,9 @@ pub fn run(
     let interruptible = limited || instances > cores;
     if plan.task.interruptible != interruptible && !plan.task.precompiled {
         plan.task = Task::load(&plan.task.path, interruptible)?;
+    }
+    if let Some(slurm) = &mut plan.slurm {
+        slurm.worker.interruptible = plan.task.interruptible;
     }
     Ok(run::execute(plan)?.code())
 }
@@ -422,6 +448,7 @@ fn plan(
         retry_failed: args.retry_failed,
         follow_links: args.follow_links,
         bar,
+        detached: args.detached,
         slurm: None,
         task,
     };
@@ -457,6 +484,8 @@ fn slurm_plan(workers: Workers, plan: &Plan, hosts: Vec<String>) -> SlurmPlan {
         labels: plan.labels.iter().map(|l| (l.name.clone(), l.limit)).collect(),
         concurrency: workers.concurrency,
         instances: plan.instances,
+        // Decided when the task is loaded for good.
+        interruptible: false,
         idle_timeout: workers.idle_timeout,
         wall_time: workers.wall_time,
     };

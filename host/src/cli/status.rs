@@ -1,7 +1,7 @@
 //! `status`: how far a run is, or was, from what it wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,7 +9,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{LogArgs, Usage};
+use super::LogArgs;
+use super::workspaces::nothing_in;
 use crate::log::{self, local_time};
 use crate::text::{count, one_line};
 use crate::workspace::Layout;
@@ -48,7 +49,13 @@ const KINDS: usize = 100;
 struct Report {
     task: String,
     state: State,
+    /// It was told to stop, and finishes what is in flight.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopping: bool,
     run: RunStarted,
+    /// What it says, where it has no terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<PathBuf>,
     counts: Counts,
     /// Outcomes of all runs together.
     total: Total,
@@ -105,7 +112,7 @@ struct Timings {
 pub fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     log::init(args.log.log_format, args.log.level(), true);
     let workspaces: Vec<(String, Layout)> = Layout::all(&args.output_dir)
-        .map_err(|_| Usage(nothing_in(&args.output_dir)))?
+        .map_err(|_| nothing_in(&args.output_dir))?
         .into_iter()
         .filter(|(name, _)| args.task_name.as_ref().is_none_or(|wanted| wanted == name))
         .collect();
@@ -114,7 +121,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<u8> {
         reports.extend(report(task, &layout)?);
     }
     if reports.is_empty() {
-        return Err(Usage(nothing_in(&args.output_dir)).into());
+        return Err(nothing_in(&args.output_dir).into());
     }
     if args.json {
         super::print(&(serde_json::to_string_pretty(&reports)? + "\n"));
@@ -123,10 +130,6 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<u8> {
         super::print(&texts.join("\n"));
     }
     Ok(0)
-}
-
-fn nothing_in(output_dir: &Path) -> String {
-    format!("no run is recorded in `{}`: is it the --output-dir of one?", output_dir.display())
 }
 
 fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
@@ -147,6 +150,7 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         (None, Some(_)) => State::Ended,
         (None, None) => State::Died,
     };
+    let stopping = state == State::Running && progress.as_ref().is_some_and(|p| p.stopping);
     // What is known comes from `run.json`, which may be older than the journal.
     let known = progress
         .as_ref()
@@ -175,6 +179,8 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
     Ok(Some(Report {
         task,
         state,
+        stopping,
+        log: run.detached.then(|| layout.log()),
         counts,
         total: Total {
             succeeded: run.succeeded_before + counts.succeeded,
@@ -311,6 +317,7 @@ fn text(report: &Report) -> String {
     line(
         "state",
         match (report.state, &report.ended) {
+            (State::Running, _) if report.stopping => format!("stopping: {began}"),
             (State::Running, _) => format!("running: {began}"),
             (State::Ended, Some(end)) => {
                 format!("ended {} with exit code {}", local_time(end.time), end.exit_code)
@@ -318,6 +325,9 @@ fn text(report: &Report) -> String {
             _ => format!("died: {began}; run the same command again to go on"),
         },
     );
+    if let Some(log) = &report.log {
+        line("log", log.display().to_string());
+    }
     let total = &report.total;
     let states = [
         (total.succeeded, "succeeded"),

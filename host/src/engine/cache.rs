@@ -116,26 +116,46 @@ fn directory() -> anyhow::Result<PathBuf> {
         .or_else(|| from("XDG_CACHE_HOME").map(|d| d.join("tigerflow-host")))
         .or_else(|| from("HOME").map(|d| d.join(".cache/tigerflow-host")))
         .with_context(|| format!("no cache directory is known (set {CACHE_VARIABLE})"))?;
+    make_private(&directory)?;
+    Ok(directory)
+}
+
+/// Makes a directory, if need be, that nobody but the user can write to.
+fn make_private(directory: &Path) -> anyhow::Result<()> {
+    use anyhow::Context;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&directory)
+        .create(directory)
         .with_context(|| format!("failed to create `{}`", directory.display()))?;
-    let meta = fs::metadata(&directory)?;
+    let meta = fs::metadata(directory)?;
     if meta.uid() != rustix::process::geteuid().as_raw() {
         anyhow::bail!("`{}` belongs to another user (set {CACHE_VARIABLE})", directory.display());
     }
     if meta.mode() & 0o077 != 0 {
         // It was made by hand, say. What others could have put in goes.
-        fs::set_permissions(&directory, Permissions::from_mode(0o700))
+        fs::set_permissions(directory, Permissions::from_mode(0o700))
             .with_context(|| format!("failed to make `{}` private", directory.display()))?;
-        for entry in fs::read_dir(&directory)?.flatten() {
+        for entry in fs::read_dir(directory)?.flatten() {
             if entry.path().extension().is_some_and(|e| e == "cwasm") {
                 fs::remove_file(entry.path())?;
             }
         }
     }
-    Ok(directory)
+    Ok(())
+}
+
+/// Puts a compiled component into another cache, for processes that will use
+/// that.
+pub(super) fn seed(directory: &Path, component: &Component, digest: &str) -> anyhow::Result<()> {
+    make_private(directory)?;
+    let name = format!("{digest}-{}.cwasm", compatibility(component.engine()));
+    let cached = directory.join(name);
+    if !cached.exists() {
+        store(directory, &cached, component)?;
+        trim(directory, CACHE_LIMIT);
+    }
+    Ok(())
 }
 
 fn open(engine: &Engine, cached: &Path) -> Option<Component> {

@@ -148,6 +148,19 @@ impl Task {
         Ok(task)
     }
 
+    /// Puts what was compiled of it into a cache that other processes use, on
+    /// machines with the same kind of CPU.
+    pub fn seed_cache(&self, directory: &Path) -> anyhow::Result<()> {
+        let component = match &self.pre {
+            Pre::Task(pre) => pre.instance_pre().component(),
+            Pre::AsyncTask(pre) => pre.instance_pre().component(),
+        };
+        match self.precompiled {
+            true => Ok(()),
+            false => cache::seed(directory, component, &self.digest),
+        }
+    }
+
     /// Which interface it exports.
     pub fn interface(&self) -> Interface {
         match self.pre {

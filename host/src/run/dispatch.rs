@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::detach;
 use super::display::{self, Bar};
 use super::open_files;
 use super::signals::Signals;
@@ -27,8 +28,9 @@ use crate::workspace::journal::{
 };
 use crate::workspace::names::shown;
 use crate::workspace::progress_file::{Counts, Progress};
+use crate::workspace::stop_request::StopRequest;
 use crate::workspace::watch::Watch;
-use crate::workspace::{Workspace, advice};
+use crate::workspace::{Error as WorkspaceError, Workspace, advice};
 
 /// How many files the executor holds beyond those in flight. Enough to keep
 /// every slot busy between two looks of the dispatcher, and nothing to take
@@ -52,6 +54,9 @@ const LISTING_TRIES: u32 = 20;
 
 /// How often `run.json` is renewed while there is something to tell.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often to look whether somebody asks the run to stop by a file.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries out a plan. Returns when the run is over.
 pub fn execute(mut plan: Plan) -> Result<Exit, RunError> {
@@ -91,6 +96,9 @@ struct Dispatcher {
     bar: Bar,
     next_poll: Instant,
     next_progress: Instant,
+    next_request: Instant,
+    /// Whether it was told to stop.
+    stopping: bool,
     /// Whether something changed since `run.json` was written.
     news: bool,
     listing_failures: u32,
@@ -157,6 +165,7 @@ impl Dispatcher {
             time: Timestamp::now(),
             host: workspace.owner.host.clone(),
             pid: workspace.owner.pid,
+            detached: plan.detached,
             component: plan.task.path.display().to_string(),
             version: identity.version.clone(),
             digest: identity.digest.clone(),
@@ -182,7 +191,8 @@ impl Dispatcher {
                 input_dir: input_dir.clone(),
                 identity,
             };
-            let (mut executor, taken_over) = SlurmExecutor::open(&slurm, slurm_plan, court)?;
+            let (mut executor, taken_over) =
+                SlurmExecutor::open(&slurm, slurm_plan, &plan.task, court)?;
             if taken_over {
                 let read = |cause| RunError::Process { action: "read what workers say", cause };
                 let resumed = executor.resume(&mut intake.catalog).map_err(read)?;
@@ -216,6 +226,14 @@ impl Dispatcher {
             Executor::Local(Box::new(local))
         };
         journal.push(&Record::RunStarted(run.clone()));
+        if plan.detached {
+            let log = workspace.new_log()?;
+            // `status` is to know of the run as soon as the user does.
+            let path = workspace.layout.journal();
+            journal.flush().map_err(WorkspaceError::io("write", &path))?;
+            let left = detach::leave_terminal(log);
+            left.map_err(|cause| RunError::Process { action: "leave the terminal", cause })?;
+        }
         let window = match &executor {
             Executor::Local(_) => plan.concurrency + AHEAD,
             Executor::Slurm(_) => SLURM_WINDOW,
@@ -245,6 +263,8 @@ impl Dispatcher {
             counts: Counts::default(),
             bar: Bar::new(plan.bar, before.to_do),
             next_progress: now,
+            next_request: now,
+            stopping: false,
             news: true,
             listing_failures: 0,
             host_failed: false,
@@ -267,6 +287,7 @@ impl Dispatcher {
             let wake = self.next_wake();
             tokio::select! {
                 signal = self.signals.next() => self.signal(signal),
+                request = requested(&self.workspace, &mut self.next_request) => self.heed(&request),
                 () = self.executor.wait() => {
                     self.reports();
                     if self.scheduler.held() > 0 {
@@ -356,7 +377,26 @@ impl Dispatcher {
 
     fn signal(&mut self, signal: i32) {
         tracing::warn!("Received signal {signal}, initiating shutdown");
+        self.stop(signal);
+    }
+
+    fn stop(&mut self, signal: i32) {
         self.step(Event::StopAsked(signal));
+        self.stopping = true;
+        self.write_progress(None);
+    }
+
+    fn heed(&mut self, request: &StopRequest) {
+        let signal = rustix::process::Signal::TERM.as_raw();
+        let from = &request.from;
+        if !self.stopping {
+            tracing::warn!("Told to stop by `tigerflow-host stop` on {from}, initiating shutdown");
+            self.stop(signal);
+        }
+        if request.now {
+            tracing::warn!("Told to leave at once by `tigerflow-host stop --now` on {from}");
+            self.stop(signal);
+        }
     }
 
     fn reports(&mut self) {
@@ -504,6 +544,7 @@ impl Dispatcher {
                 time,
                 exit_code: exit.code(),
             }),
+            stopping: self.stopping,
             counts: self.counts,
             waiting: self.left().saturating_sub(at_work.running + retrying),
             retrying,
@@ -566,6 +607,7 @@ impl Dispatcher {
             tokio::select! {
                 () = self.executor.ended() => break,
                 signal = self.signals.next() => self.signal(signal),
+                request = requested(&self.workspace, &mut self.next_request) => self.heed(&request),
             }
         }
         self.reports();
@@ -648,6 +690,20 @@ fn missed(journal: &Path, resumed: &Resumed) -> io::Result<Vec<Attempt>> {
         missed.extend(news.skip(known));
     }
     Ok(missed)
+}
+
+/// Waits until somebody asks this run to stop by a file. `next`: when to look.
+async fn requested(workspace: &Workspace, next: &mut Instant) -> StopRequest {
+    loop {
+        tokio::time::sleep_until((*next).into()).await;
+        *next = Instant::now() + REQUEST_INTERVAL;
+        match StopRequest::take(&workspace.layout.stop_request()) {
+            Ok(Some(request)) if request.to == workspace.owner => return request,
+            // It was meant for a run before this one.
+            Ok(_) => {}
+            Err(error) => tracing::debug!("failed to look for a request to stop: {error}"),
+        }
+    }
 }
 
 async fn events(watch: Option<&Watch>) {

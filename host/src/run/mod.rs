@@ -3,6 +3,7 @@
 //! One dispatcher talks to everything outside in one loop, and asks the
 //! scheduler what to do about it.
 
+mod detach;
 mod dispatch;
 pub mod display;
 mod open_files;

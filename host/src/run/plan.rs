@@ -54,6 +54,8 @@ pub struct Plan {
     pub follow_links: bool,
     /// Whether to show a progress bar.
     pub bar: bool,
+    /// Whether to go on without the terminal once it has begun.
+    pub detached: bool,
     /// The workers in Slurm jobs, where the run is to have such.
     pub slurm: Option<SlurmPlan>,
 }

@@ -38,6 +38,8 @@ impl Signals {
             }
         };
         tokio::select! {
+            // Where two are sent at once, it is known which one came second.
+            biased;
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
             _ = hangup => SignalKind::hangup().as_raw_value(),

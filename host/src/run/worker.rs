@@ -140,18 +140,11 @@ fn executor(
         )));
     }
     let unfit = |error: &dyn std::fmt::Display| RunError::Worker(error.to_string());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let limited = plan.timeout.is_some() || plan.setup_timeout.is_some();
-    let load = |interruptible| Task::load(&plan.component, interruptible).map_err(|e| unfit(&e));
-    let mut task = load(limited)?;
-    let (instances, calls) = match task.interface() {
-        Interface::Task => (plan.concurrency, 1),
-        Interface::AsyncTask => (plan.instances, plan.concurrency.div_ceil(plan.instances)),
+    let task = Task::load(&plan.component, plan.interruptible).map_err(|e| unfit(&e))?;
+    let calls = match task.interface() {
+        Interface::Task => 1,
+        Interface::AsyncTask => plan.concurrency.div_ceil(plan.instances),
     };
-    let interruptible = limited || instances > cores;
-    if task.interruptible != interruptible && !task.precompiled {
-        task = load(interruptible)?;
-    }
     let environment = Environment::new(plan.environment.clone());
     let notices = Arc::new(Notices::new(environment.clone()));
     let rules: Result<Vec<_>, _> = plan.hosts.iter().map(|host| host.parse()).collect();
@@ -458,7 +451,9 @@ impl Worker {
                 let more = self.executor.take_back(most - waiting);
                 back.splice(..0, more.iter().map(|job| job.id.0));
                 self.held -= back.len();
+                self.alone = self.alone.filter(|seq| !back.contains(seq));
                 self.say(&Saying::HandedBack(back));
+                self.feed();
             }
             Order::Stay(stay) => self.stay = stay,
             Order::Leave => self.leave("it was told to"),

@@ -47,6 +47,9 @@ pub struct RunStarted {
     pub host: String,
     /// The process.
     pub pid: u32,
+    /// Whether it has no terminal: its log is in the workspace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
     /// The component's path as the user gave it.
     pub component: String,
     /// The task's own version.

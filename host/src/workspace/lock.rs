@@ -4,9 +4,9 @@
 //! and on shared file systems that carry it between machines; where they do
 //! not, the holder's heartbeat (the file's modification time) decides.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -41,6 +41,11 @@ impl Owner {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Owner { host, pid: std::process::id(), since: Timestamp::now() }
     }
+
+    /// Whether it is, or was, on a machine of this name.
+    pub fn is_here(&self) -> bool {
+        self.host == Owner::current().host
+    }
 }
 
 /// Why the lock could not be had.
@@ -48,9 +53,9 @@ impl Owner {
 pub enum LockError {
     /// Another run is at work.
     #[error(
-        "another run is at work here: process {} on {}, since {} (wait for it, stop it with \
-         `kill {}` there, or give this run another --output-dir)",
-        .0.pid, .0.host, crate::log::local_time(.0.since), .0.pid
+        "another run is at work here: process {} on {}, since {} (wait for it, end it with \
+         `tigerflow-host stop` and this --output-dir, or give this run another one)",
+        .0.pid, .0.host, crate::log::local_time(.0.since)
     )]
     Held(Owner),
     /// Another run is at work and has not written its name yet.
@@ -149,7 +154,7 @@ fn beat(file: Arc<File>) -> io::Result<mpsc::Sender<()>> {
 /// Whether the run that wrote its name into a lock file is alive. `locked`:
 /// whether this process holds the file's `flock`.
 fn is_live(owner: &Owner, locked: bool, file: &File) -> bool {
-    let elsewhere = owner.host != Owner::current().host;
+    let elsewhere = !owner.is_here();
     let fresh = heartbeat_age(file).is_ok_and(|age| age < STALE);
     fresh && (elsewhere || (!locked && is_alive(owner.pid)))
 }
@@ -163,6 +168,16 @@ pub fn holder(path: &Path) -> Option<Owner> {
         result => is_live(&owner, result.is_ok(), &file),
     };
     live.then_some(owner)
+}
+
+/// Whether a process of this machine has the lock at `path` open. Machines may
+/// share a name, and containers number their processes anew.
+pub fn is_open_in(path: &Path, pid: u32) -> bool {
+    let Ok(lock) = fs::metadata(path) else { return false };
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    files
+        .filter_map(|file| fs::metadata(file.ok()?.path()).ok())
+        .any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
 }
 
 fn read_owner(file: &File) -> Option<Owner> {
@@ -195,6 +210,7 @@ mod tests {
         let (lock, before) = Lock::acquire(&path, &me).unwrap();
         assert_eq!(before, None);
         assert_eq!(holder(&path).unwrap().pid, me.pid);
+        assert!(is_open_in(&path, me.pid) && !is_open_in(&path, u32::MAX - 1));
         match Lock::acquire(&path, &me) {
             Err(LockError::Held(owner)) => assert_eq!(owner.pid, me.pid),
             other => panic!("{other:?}"),

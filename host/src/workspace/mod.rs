@@ -8,6 +8,8 @@
 //!     lock                     who is at work
 //!     journal.jsonl            every attempt
 //!     run.json                 how far the run is
+//!     run.log                  what a run says that was started with --detach
+//!     stop                     a request to stop, until the run has seen it
 //!     staging/N/               what an instance is writing
 //! ```
 //!
@@ -23,9 +25,10 @@ pub mod lock;
 pub mod names;
 pub mod progress_file;
 pub mod staging;
+pub mod stop_request;
 pub mod watch;
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,6 +122,16 @@ impl Layout {
         self.root.join("run.json")
     }
 
+    /// What a run says that has no terminal.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("run.log")
+    }
+
+    /// A request to stop.
+    pub fn stop_request(&self) -> PathBuf {
+        self.root.join("stop")
+    }
+
     fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }
@@ -194,6 +207,19 @@ impl Workspace {
     pub fn journal(&self) -> Result<Journal, Error> {
         let path = self.layout.journal();
         Journal::open(&path).map_err(Error::io("open", &path))
+    }
+
+    /// A new log, in the place of that of an earlier run. Who still reads that one
+    /// has it as it was.
+    pub fn new_log(&self) -> Result<File, Error> {
+        let path = self.layout.log();
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::io("remove", &path)(error));
+        }
+        let log = OpenOptions::new().append(true).create_new(true).open(&path);
+        log.map_err(Error::io("create", &path))
     }
 
     /// Where this process's instances write.

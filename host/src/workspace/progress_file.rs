@@ -19,6 +19,9 @@ pub struct Progress {
     pub time: Timestamp,
     /// When the run ended in good order, and with what exit code.
     pub ended: Option<Ended>,
+    /// Whether it was told to stop, and finishes what is in flight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// What was done since.
     pub counts: Counts,
     /// Inputs known and not begun.

@@ -130,7 +130,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     }
     report.table(&rows);
     for workload in [many, one] {
-        repo::remove_dir(workload.input.parent().expect("the workload has a folder"))?;
+        workload.remove()?;
     }
     Ok(())
 }

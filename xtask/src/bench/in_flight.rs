@@ -18,7 +18,7 @@ use super::{
     throughput::row,
     workload::Workload,
 };
-use crate::{process, process::note, repo};
+use crate::{process, process::note};
 
 /// How long each file waits, in milliseconds: all are to begin before the first ends.
 const WAIT: u64 = 20_000;
@@ -198,7 +198,7 @@ impl Case<'_> {
             series.idle_cpu.push(100.0 * one.cpu);
         }
         for workload in [one, waiting, swift] {
-            repo::remove_dir(workload.input.parent().expect("the workload has a folder"))?;
+            workload.remove()?;
         }
         Ok(series)
     }

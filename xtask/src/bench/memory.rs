@@ -66,6 +66,6 @@ fn peak(bench: &Bench, files: usize, repetitions: usize) -> Result<Vec<String>> 
         format!("{} s", seconds.shown(1)),
         Grouped(files as f64 / seconds.median(), 0).to_string(),
     ];
-    crate::repo::remove_dir(workload.input.parent().expect("the workload has a folder"))?;
+    workload.remove()?;
     Ok(row)
 }

@@ -12,6 +12,7 @@ pub mod native;
 mod python;
 mod report;
 mod resident;
+mod slurm;
 mod start;
 mod stats;
 mod throughput;
@@ -64,7 +65,7 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("native", throughput::section),
     ("tigerflow", tigerflow::section),
     ("start", start::section),
@@ -73,6 +74,7 @@ const SECTIONS: [(&str, Section); 8] = [
     ("waiting", waiting::section),
     ("in-flight", in_flight::section),
     ("embed", embed::section),
+    ("slurm", slurm::section),
 ];
 
 /// `cargo xtask bench [--quick] [--only SECTION]…`

@@ -12,7 +12,7 @@ use super::{
     tigerflow,
     workload::Workload,
 };
-use crate::{process::note, repo};
+use crate::process::note;
 
 const FILES: usize = 1_000;
 const CONCURRENCY: usize = 30;
@@ -116,7 +116,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     if let Err(error) = &python {
         report.paragraph(&format!("TigerFlow is left out: {error:#}."));
     }
-    repo::remove_dir(workload.input.parent().expect("the workload has a folder"))
+    workload.remove()
 }
 
 impl Series {

@@ -58,6 +58,11 @@ impl Workload {
             .with_context(|| format!("could not create {}", self.output.display()))
     }
 
+    /// Removes all of it.
+    pub fn remove(self) -> Result<()> {
+        repo::remove_dir(self.input.parent().expect("the workload has a folder"))
+    }
+
     /// Checks that every output is there, with what upper-casing makes of the input in a sample of them.
     pub fn check(&self) -> Result<()> {
         let outputs = count(&self.output, ".txt");

@@ -39,6 +39,9 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 /// something every few seconds; a file server that hangs may hold that up.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
 
+/// How long a worker that was given up is listened to.
+const GHOST: Duration = Duration::from_secs(15 * 60);
+
 /// How many workers in a row may fail to start, or in `setup`, before the run
 /// gives up. More than one, as a node may be at fault.
 const START_TRIES: u32 = 3;
@@ -203,6 +206,13 @@ struct Worker {
     in_flight: Vec<InFlight>,
 }
 
+/// A worker that was given up.
+struct Ghost {
+    /// What it may still publish.
+    files: HashMap<u32, FileId>,
+    since: Duration,
+}
+
 struct Held {
     job: Job,
     alone: bool,
@@ -245,7 +255,7 @@ pub struct Fleet {
     pace: Option<Pace>,
     workers: BTreeMap<Seat, Worker>,
     /// Workers that were given up, which may work on these files still.
-    ghosts: HashMap<WorkerName, HashMap<u32, FileId>>,
+    ghosts: HashMap<WorkerName, Ghost>,
     /// Files that such a worker may publish.
     contested: HashSet<FileId>,
     /// Files that no worker has yet.
@@ -273,7 +283,6 @@ pub struct Fleet {
     trouble: String,
     /// When the grace ends, and whether all was cancelled then.
     drained: Option<(Duration, bool)>,
-    gave_up: bool,
     status: String,
     processed: usize,
     tell_at: Duration,
@@ -307,7 +316,6 @@ impl Fleet {
             why: Why::Enough,
             trouble: String::new(),
             drained: None,
-            gave_up: false,
             status: INACTIVE.into(),
             processed: 0,
             tell_at: Duration::ZERO,
@@ -477,7 +485,6 @@ impl Fleet {
         self.blame_node(&node);
         self.start_failures += 1;
         if self.start_failures >= START_TRIES {
-            self.gave_up = true;
             return self.report(Report::SetupFailed(error));
         }
         let message = match &error {
@@ -498,7 +505,6 @@ impl Fleet {
         self.start_failures += 1;
         let reason = format!("{shown}: {reason}");
         if self.start_failures >= START_TRIES {
-            self.gave_up = true;
             return self.report(Report::HostFailed(reason));
         }
         self.note(Level::Error, reason);
@@ -539,13 +545,13 @@ impl Fleet {
     /// A worker that was given up is at work all the same: what it has
     /// published stands.
     fn heard_ghost(&mut self, name: WorkerName, saying: Saying) {
-        let Some(files) = self.ghosts.get_mut(&name) else { return };
+        let Some(ghost) = self.ghosts.get_mut(&name) else { return };
         let ended = match saying {
             Saying::Ended(ended) => ended,
             Saying::Bye => return drop(self.ghosts.remove(&name)),
             _ => return,
         };
-        let Some(id) = files.remove(&ended.seq) else { return };
+        let Some(id) = ghost.files.remove(&ended.seq) else { return };
         if !matches!(ended.outcome, Outcome::Succeeded | Outcome::Stood) {
             return;
         }
@@ -639,7 +645,6 @@ impl Fleet {
                 self.pause(now, &message);
                 let text = format!("Slurm refused a worker: {message}");
                 if self.refusals >= REFUSALS && self.workers.is_empty() {
-                    self.gave_up = true;
                     return self.report(Report::HostFailed(text));
                 }
                 self.note(Level::Warning, text);
@@ -854,6 +859,8 @@ impl Fleet {
 
     /// Gives up the workers that are gone.
     fn check(&mut self, now: Duration) {
+        self.ghosts.retain(|_, ghost| now.saturating_sub(ghost.since) < GHOST);
+
         let mut lost = Vec::new();
         for (seat, worker) in &self.workers {
             let silent = now.saturating_sub(worker.heard);
@@ -865,10 +872,13 @@ impl Fleet {
                     lost.push((*seat, Loss::of(state, worker.cancelled)));
                 }
             } else if unknown >= UNKNOWN && silent >= UNKNOWN {
-                lost.push((
-                    *seat,
-                    Loss::new("is unknown to Slurm, and its worker silent", true, false),
-                ));
+                // An element of an array that is cancelled before it runs leaves no
+                // trace.
+                let (why, blames_files) = match worker.restart {
+                    Some(_) => ("is unknown to Slurm, and says nothing", true),
+                    None => ("is unknown to Slurm: it was cancelled, say", false),
+                };
+                lost.push((*seat, Loss::new(why, blames_files, false)));
             } else if worker.restart.is_some() && silent >= SILENCE && !self.unreachable {
                 self.actions.extend(worker.job.map(|job| Action::Cancel(vec![job])));
                 let why = format!("said nothing for {}", humantime::format_duration(SILENCE));
@@ -924,7 +934,9 @@ impl Fleet {
         if let Some(name) = name
             && !ghost.is_empty()
         {
-            self.ghosts.insert(name, ghost);
+            self.ghosts.insert(name, Ghost { files: ghost, since: now });
+            // It may live on where Slurm sees it no more.
+            self.tell(name, Order::Dismissed);
         }
         let files = match (again, unbegun) {
             (0, 0) => String::new(),
@@ -962,7 +974,7 @@ impl Fleet {
         }
         if died_early && loss.blames_files {
             self.start_failures += 1;
-            if self.start_failures >= START_TRIES && !std::mem::replace(&mut self.gave_up, true) {
+            if self.start_failures >= START_TRIES {
                 let failures = self.start_failures;
                 self.report(Report::SetupFailed(SetupError::Host(format!(
                     "{failures} workers in a row ended before they could take a file; the last one: \
@@ -1019,7 +1031,7 @@ impl Fleet {
             }
         }
         view.backlog += self.queue.len() + self.waiting;
-        view.held_back = self.submitting.is_some() || now < self.not_before || self.gave_up;
+        view.held_back = self.submitting.is_some() || now < self.not_before;
         match self.autoscaler.decide(view, now) {
             Decision::Submit(workers) => {
                 let workers = workers.min(self.array);

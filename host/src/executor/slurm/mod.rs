@@ -4,12 +4,15 @@
 //! Here are the effects: files, commands, time. What to do about them is decided
 //! in [`fleet`], which is pure.
 
+mod answers;
 pub mod autoscale;
 pub mod client;
 pub mod fleet;
 pub mod job;
 pub mod ledger;
+pub mod left_over;
 pub mod lines;
+mod options;
 mod pace;
 pub mod plan;
 pub mod protocol;
@@ -43,6 +46,7 @@ use super::local::{AtWork, SHOWN};
 
 use super::gate::Rate;
 use super::{Ended, Job, LeftBehind, Origin, Report};
+use crate::engine::Task;
 use crate::outcome::{Cause, Failure, Outcome};
 use crate::workspace::error_file::{ErrorFile, TaskIdentity};
 use crate::workspace::journal::{Record, WorkerEnded, WorkerStarted};
@@ -164,18 +168,54 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SlurmE
     move |cause| SlurmError { action, path, cause }
 }
 
+/// What tells a run's jobs from others, in Slurm's own books.
+fn comment(dir: &RunDir, submission: u32) -> String {
+    let run = dir.path().file_name().unwrap_or_default().to_string_lossy();
+    format!("tigerflow:{run}:{submission}")
+}
+
+/// Removes what a run whose books are closed needed, but for its workers' logs.
+fn tidy(dir: &RunDir) {
+    let tidy = || -> io::Result<()> {
+        for entry in fs::read_dir(dir.path())? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() && entry.path() != dir.ledger() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        remove_tree(&dir.staging())?;
+        for entry in fs::read_dir(dir.workers())? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|e| e != "log") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = tidy() {
+        tracing::debug!("failed to tidy up `{}`: {error}", dir.path().display());
+    }
+}
+
 impl SlurmExecutor {
     /// Workers for this plan, whose files lie below `root`. Goes on where a
     /// coordinator died that had workers there.
-    pub fn open(root: &Path, plan: SlurmPlan, court: Court) -> Result<(Self, bool), SlurmError> {
+    pub fn open(
+        root: &Path,
+        plan: SlurmPlan,
+        task: &Task,
+        court: Court,
+    ) -> Result<(Self, bool), SlurmError> {
         fs::create_dir_all(root).map_err(failed("create", root))?;
         let (dir, books) = take_over::latest(root).map_err(failed("read", root))?;
         let workers = dir.workers();
         fs::create_dir_all(&workers).map_err(failed("create", &workers))?;
         let staging = dir.staging();
         fs::create_dir_all(&staging).map_err(failed("create", &staging))?;
-        let cache = dir.cache();
-        fs::create_dir_all(&cache).map_err(failed("create", &cache))?;
+        // Or each worker compiles it, all at the same time.
+        if let Err(error) = task.seed_cache(&dir.cache()) {
+            tracing::warn!("Workers compile the task anew: {error:#}");
+        }
 
         let mut worker = plan.worker;
         let extension = worker.component.extension().unwrap_or(OsStr::new("wasm")).to_owned();
@@ -348,27 +388,12 @@ impl SlurmExecutor {
     /// Closes the books. What stays are the logs.
     fn close(&mut self) {
         self.ledger.push(&Entry::Closed);
-        let tidy = || -> io::Result<()> {
-            self.ledger.flush()?;
-            self.ledger.sync()?;
-            for entry in fs::read_dir(self.dir.path())? {
-                let entry = entry?;
-                if entry.file_type()?.is_file() && entry.path() != self.dir.ledger() {
-                    fs::remove_file(entry.path())?;
-                }
+        match self.ledger.flush().and_then(|()| self.ledger.sync()) {
+            Ok(()) => tidy(&self.dir),
+            Err(error) => {
+                let path = self.dir.ledger();
+                tracing::debug!("failed to write `{}`: {error}", path.display());
             }
-            remove_tree(&self.dir.staging())?;
-            for entry in fs::read_dir(self.dir.workers())? {
-                let path = entry?.path();
-                if path.extension().is_none_or(|e| e != "log") {
-                    fs::remove_file(path)?;
-                }
-            }
-            Ok(())
-        };
-        let mut tidy = tidy;
-        if let Err(error) = tidy() {
-            tracing::debug!("failed to tidy up `{}`: {error}", self.dir.path().display());
         }
     }
 
@@ -472,7 +497,7 @@ impl SlurmExecutor {
             }
             Answer::All(Ok(queue)) => {
                 for submission in self.fleet.lost_submissions() {
-                    let comment = self.comment(submission);
+                    let comment = comment(&self.dir, submission);
                     let found = queue.iter().find(|status| status.comment.trim() == comment);
                     let base = found.map(|status| status.id.base);
                     if let Some(job) = base {
@@ -638,7 +663,7 @@ impl SlurmExecutor {
             let log = self.dir.log(Seat { submission, index });
             File::create(&log).map_err(failed("create", &log))?;
         }
-        let comment = self.comment(submission);
+        let comment = comment(&self.dir, submission);
         let cache = self.dir.cache();
         let launch = Launch {
             binary: &self.binary,
@@ -659,12 +684,6 @@ impl SlurmExecutor {
         Ok(())
     }
 
-    /// What tells this run's jobs from others, in Slurm's own books.
-    fn comment(&self, submission: u32) -> String {
-        let run = self.dir.path().file_name().unwrap_or_default().to_string_lossy();
-        format!("tigerflow:{run}:{submission}")
-    }
-
     fn enter(&mut self, entry: &Entry) {
         self.ledger.push(entry);
         if let Err(error) = self.ledger.flush().and_then(|()| self.ledger.sync()) {
@@ -676,6 +695,17 @@ impl SlurmExecutor {
     /// Repeats what a worker's log says last.
     fn tell_log(&self, seat: Seat) {
         let path = self.dir.log(seat);
+        let lines = self.last_words(seat);
+        if lines.is_empty() {
+            return tracing::error!("    its log is empty: {}", path.display());
+        }
+        tracing::error!("    its log ends so ({}):", path.display());
+        lines.iter().for_each(|line| tracing::error!("    {line}"));
+    }
+
+    /// The last lines of a worker's log.
+    fn last_words(&self, seat: Seat) -> Vec<String> {
+        let path = self.dir.log(seat);
         let read = || -> io::Result<String> {
             let file = File::open(&path)?;
             let length = file.metadata()?.len();
@@ -684,19 +714,20 @@ impl SlurmExecutor {
             file.read_exact_at(&mut bytes, from)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let text = read().unwrap_or_default();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        if lines.is_empty() {
-            return tracing::error!("    its log is empty: {}", path.display());
+        let mut lines: Vec<String> = Vec::new();
+        for line in read().unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+            // Slurm says some things twice.
+            if !lines.iter().any(|before| before == line) {
+                lines.push(line.into());
+            }
         }
-        tracing::error!("    its log ends so ({}):", path.display());
-        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            tracing::error!("    {line}");
-        }
+        lines.split_off(lines.len().saturating_sub(LOG_LINES))
     }
 
     /// Publishes the `.err` of a file that kills its workers.
     fn convict(&mut self, job: &Job, why: &str, duration: Duration, origin: Origin) {
+        let worker: Option<WorkerName> = origin.worker.parse().ok();
+        let log = worker.map(|name| self.last_words(name.seat).join("\n")).unwrap_or_default();
         let court = &self.court;
         let stem = court.pairing.stem(&job.name).unwrap_or_default();
         let failure = Failure {
@@ -707,7 +738,7 @@ impl SlurmExecutor {
                 origin.job, origin.node
             ),
             traceback: String::new(),
-            stderr: String::new(),
+            stderr: log,
         };
         let attempt = job.attempts_before + job.interruptions + 1;
         let error = ErrorFile {
@@ -719,7 +750,7 @@ impl SlurmExecutor {
             traceback: String::new(),
             attempts: attempt,
             duration_seconds: duration.as_secs_f64(),
-            stderr: String::new(),
+            stderr: failure.stderr.clone(),
             task: court.identity.clone(),
         };
         let publish = || -> Result<Outcome, String> {

@@ -62,6 +62,8 @@ pub struct WorkerPlan {
     pub concurrency: usize,
     /// Most instances of an asynchronous task.
     pub instances: usize,
+    /// Whether a busy guest can be interrupted.
+    pub interruptible: bool,
     /// When a worker leaves that has nothing to do.
     pub idle_timeout: Duration,
     /// Its job's wall time, where that is known.

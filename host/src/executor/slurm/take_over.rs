@@ -33,7 +33,7 @@ pub struct Resumed {
     pub ended: BTreeMap<WorkerName, Vec<(OsString, Ended)>>,
 }
 
-fn runs(root: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn runs(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     match fs::read_dir(root) {
         Ok(entries) => {
