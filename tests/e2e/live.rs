@@ -35,6 +35,12 @@ impl Live {
         String::from_utf8_lossy(&fs::read(&self.log).expect("the log can be read")).into_owned()
     }
 
+    /// What it wrote to stdout so far.
+    pub fn stdout(&self) -> String {
+        let bytes = fs::read(self.log.with_extension("stdout")).expect("it can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Waits until stderr holds this text.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
@@ -67,14 +73,16 @@ impl Live {
     /// Waits for its end.
     pub fn wait(mut self) -> Done {
         let done = wait(self.child.take().expect("it is waited for once"));
-        let stdout = fs::read(self.log.with_extension("stdout")).expect("it can be read");
         assert_sound(&self.log());
-        Done { stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr: self.log(), ..done }
+        Done { stdout: self.stdout(), stderr: self.log(), ..done }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what the host said so far:\n{}", self.log());
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

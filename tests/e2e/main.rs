@@ -5,6 +5,7 @@ mod cache;
 mod cluster;
 mod concurrent;
 mod crash;
+mod detach;
 mod edges;
 mod faults;
 mod full_disk;

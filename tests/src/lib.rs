@@ -28,9 +28,13 @@ fn built(path: PathBuf) -> PathBuf {
     path
 }
 
+/// The host that is to be tested, where it is not the one of the usual build.
+const BINARY: &str = "TIGERFLOW_TEST_BINARY";
+
 /// The built host.
 pub fn binary() -> PathBuf {
-    built(target().join("release/tigerflow-host"))
+    let given = std::env::var_os(BINARY).map(PathBuf::from);
+    built(given.unwrap_or_else(|| target().join("release/tigerflow-host")))
 }
 
 /// A guest of `tests/guests`.

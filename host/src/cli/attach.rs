@@ -73,9 +73,9 @@ pub fn attach(args: &AttachArgs) -> anyhow::Result<u8> {
     if let Some(owner) = &place.holder {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(follow(&mut log, &place, owner)).with_context(gone)? {
-            Left::TheRun => {}
-            Left::TheReader => return Ok(0),
-            Left::TheUser => {
+            Left::Run => {}
+            Left::Reader => return Ok(0),
+            Left::User => {
                 let line =
                     |command| super::command_line(command, output_dir, args.task_name.as_deref());
                 eprintln!(
@@ -120,10 +120,10 @@ fn choose(output_dir: &Path, task: Option<&str>) -> Result<Place, Usage> {
 
 /// Who went away.
 enum Left {
-    TheRun,
+    Run,
     /// Who read what this process says.
-    TheReader,
-    TheUser,
+    Reader,
+    User,
 }
 
 async fn follow(log: &mut Log, place: &Place, owner: &Owner) -> io::Result<Left> {
@@ -132,13 +132,13 @@ async fn follow(log: &mut Log, place: &Place, owner: &Owner) -> io::Result<Left>
         // Before the log is read: what it said last is in there then.
         let ended = lock::holder(&place.layout.lock()).as_ref() != Some(owner);
         if log.show()?.is_none() {
-            return Ok(Left::TheReader);
+            return Ok(Left::Reader);
         }
         if ended {
-            return Ok(Left::TheRun);
+            return Ok(Left::Run);
         }
         tokio::select! {
-            _ = interrupt.recv() => return Ok(Left::TheUser),
+            _ = interrupt.recv() => return Ok(Left::User),
             () = tokio::time::sleep(LOOK) => {}
         }
     }

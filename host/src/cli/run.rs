@@ -352,7 +352,7 @@ fn plan(
     let workers = match args.slurm.is_chosen() {
         true => Some(args.slurm.resolve(&task_name, &task.description, concurrency)?),
         false => {
-            args.slurm.check_local()?;
+            SlurmArgs::check_local(matches)?;
             None
         }
     };

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 
 use super::{Usage, values};
 use crate::engine::description::Description;
@@ -112,20 +113,14 @@ impl SlurmArgs {
     }
 
     /// Checks what belongs to Slurm where it was not chosen.
-    pub fn check_local(&self) -> Result<(), Usage> {
-        let given = [
-            (self.max_workers.is_some(), "max-workers"),
-            (self.min_workers > 0, "min-workers"),
-            (self.cpus.is_some(), "cpus"),
-            (self.memory.is_some(), "memory"),
-            (self.time.is_some(), "time"),
-            (self.gpus.is_some(), "gpus"),
-            (!self.sbatch_options.is_empty(), "sbatch-option"),
-            (!self.setup_commands.is_empty(), "setup-command"),
-            (self.files_per_worker.is_some(), "files-per-worker"),
-        ];
-        match given.iter().find(|(given, _)| *given) {
-            Some((_, option)) => Err(Usage(format!(
+    pub fn check_local(matches: &ArgMatches) -> Result<(), Usage> {
+        let command = SlurmArgs::augment_args(clap::Command::new("run"));
+        let given = |arg: &&clap::Arg| {
+            let id = arg.get_id().as_str();
+            id != "executor" && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        match command.get_arguments().find(given).and_then(clap::Arg::get_long) {
+            Some(option) => Err(Usage(format!(
                 "--{option} is for workers in Slurm jobs: give --max-workers N as well, or leave it \
                  out (--memory-limit bounds an instance's memory, --timeout an attempt's time)"
             ))),

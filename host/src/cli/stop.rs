@@ -92,12 +92,10 @@ fn ask(args: &StopArgs, place: &Place, owner: &Owner) -> anyhow::Result<()> {
     let progress = Progress::read(&place.layout.progress()).ok();
     let of_it = |p: &Progress| p.run.pid == *pid && p.run.host == *host && p.ended.is_none();
     let stopping = progress.as_ref().is_some_and(|p| of_it(p) && p.stopping);
-    let now = super::command_line("stop --now", &args.output_dir, args.task_name.as_deref());
+    let line = super::command_line("stop --now", &args.output_dir, args.task_name.as_deref());
+    let meanwhile = format!("Files in flight are finished first; `{line}` leaves them undone");
     if stopping && !args.now {
-        say(&format!(
-            "Process {pid} on {host} was told to stop before, and finishes what is in flight: waiting \
-             for it (`{now}` does not)"
-        ));
+        say(&format!("Process {pid} on {host} was told to stop before. {meanwhile}"));
         return Ok(());
     }
     let signals: &[Signal] = match (args.now, stopping) {
@@ -105,27 +103,19 @@ fn ask(args: &StopArgs, place: &Place, owner: &Owner) -> anyhow::Result<()> {
         // Two of one kind may arrive as one.
         (true, false) => &[Signal::INT, Signal::TERM],
     };
-    let reached = signal(place, owner, signals);
-    if !reached {
+    let mut told = format!("Process {pid} on {host} is told to stop");
+    if !signal(place, owner, signals) {
         let path = place.layout.stop_request();
         let from = Owner::current().host;
         let request = StopRequest { to: owner.clone(), from, now: args.now };
         request.write(&path).with_context(|| {
-            format!("failed to ask process {pid} on {host} to stop by way of `{}`", path.display())
+            format!("failed to tell process {pid} on {host} to stop by `{}`", path.display())
         })?;
+        told.push_str(" by a file, which it sees in seconds, or in a minute on a slow file server");
     }
-    let told = match reached {
-        true => format!("Process {pid} on {host} is told to stop"),
-        false => format!(
-            "Process {pid} on {host} is told to stop by a file, which it sees in seconds, or in a \
-             minute on a slow file server"
-        ),
-    };
     match args.now {
         true => say(&told),
-        false => say(&format!(
-            "{told}, and finishes what is in flight: waiting for it (`{now}` does not)"
-        )),
+        false => say(&format!("{told}. {meanwhile}")),
     }
     Ok(())
 }

@@ -469,15 +469,11 @@ impl Worker {
     /// with nothing beside it.
     fn feed(&mut self) {
         while self.alone.is_none() {
-            let Some(next) = self.behind.front() else { return };
-            if next.alone {
-                let others = self.held - self.behind.len();
-                if others > 0 {
-                    return;
-                }
-                self.alone = Some(next.seq);
-            }
-            let Some(next) = self.behind.pop_front() else { return };
+            let others = self.held - self.behind.len();
+            let Some(next) = self.behind.pop_front_if(|next| !next.alone || others == 0) else {
+                break;
+            };
+            self.alone = next.alone.then_some(next.seq);
             self.executor.hand_out(Job {
                 id: FileId(next.seq),
                 name: next.name.into(),
@@ -576,7 +572,8 @@ impl Worker {
             return;
         }
         tracing::info!("Leaving: {why}");
-        self.say(&Saying::Leaving(why.into()));
+        let told_by_slurm = self.terminated;
+        self.say(&Saying::Leaving { why: why.into(), told_by_slurm });
         let behind: Vec<u32> = self.behind.drain(..).map(|a| a.seq).collect();
         self.held -= behind.len();
         if !behind.is_empty() {

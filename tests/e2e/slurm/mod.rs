@@ -2,8 +2,13 @@
 //! of its jobs, of Slurm and of itself. Most run on the fake, which is quick and
 //! fails on demand; what only Slurm shows runs on a real cluster.
 
+mod coordinator;
+mod ends;
 mod files;
+mod killer;
 mod options;
+mod stop;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -101,7 +106,17 @@ impl Site {
 
     /// The same of the guest `witness`, with what it needs.
     fn witness(&self, slurm: &dyn Slurm, more: &[&str]) -> Command {
-        let mut command = self.command(slurm, &guest("witness"), more);
+        self.grant(self.command(slurm, &guest("witness"), more))
+    }
+
+    /// The same, in the process itself.
+    fn witness_here(&self) -> Command {
+        let mut command = self.bench.serve(&guest("witness"), &[]);
+        command.arg("--once");
+        self.grant(command)
+    }
+
+    fn grant(&self, mut command: Command) -> Command {
         command.args(["--dir", &self.gate.grant(), "--dir"]);
         command.arg(format!("{}::/published:ro", self.bench.output().display()));
         command
@@ -137,6 +152,14 @@ impl Site {
     fn log(&self, worker: &str) -> String {
         let path = self.run_dir().join(format!("workers/{worker}.log"));
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// Workers whose logs say that they have begun a file.
+    fn workers_at_work(&self) -> Vec<String> {
+        let logs = fs::read_dir(self.run_dir().join("workers")).expect("it can be listed");
+        let names = logs.map(|e| e.expect("an entry").file_name().into_string().expect("plain"));
+        let names = names.filter_map(|name| Some(name.strip_suffix(".log")?.to_owned()));
+        names.filter(|name| self.log(name).contains("Starting processing")).collect()
     }
 
     /// What the journal says of workers: `worker-started` or `worker-ended`.

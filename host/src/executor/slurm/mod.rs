@@ -401,8 +401,10 @@ impl SlurmExecutor {
     fn look(&mut self) {
         let now = self.now();
         let moment = Instant::now();
-        if self.next_listing <= moment && self.fleet.expects() {
-            self.next_listing = moment + LISTING.max(self.pause);
+        if self.next_listing <= moment {
+            // Where none is expected, one may come that Slurm requeued unseen.
+            let pause = if self.fleet.expects() { LISTING.max(self.pause) } else { SOON };
+            self.next_listing = moment + pause;
             self.find_workers();
         }
         let mut heard = false;

@@ -187,8 +187,13 @@ pub enum Saying {
     HostFailed(String),
     /// It lives.
     Beat(Beat),
-    /// It takes no more files, and why.
-    Leaving(String),
+    /// It takes no more files.
+    Leaving {
+        /// Why.
+        why: String,
+        /// Whether Slurm has told it to: by a signal.
+        told_by_slurm: bool,
+    },
     /// It is gone, in good order.
     Bye,
 }
