@@ -7,6 +7,7 @@
 mod answers;
 pub mod autoscale;
 pub mod client;
+mod court;
 pub mod fleet;
 pub mod job;
 pub mod ledger;
@@ -17,6 +18,7 @@ mod pace;
 pub mod plan;
 pub mod protocol;
 pub mod script;
+mod show;
 mod take_over;
 
 use std::collections::{BTreeMap, HashSet};
@@ -30,11 +32,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+pub use self::court::Court;
 pub use self::take_over::{Resumed, unfinished};
 
 use self::autoscale::Limits;
 use self::client::{Client, QueryError, SubmitError};
-use self::fleet::{Action, Fleet, Level, Phase, Settings, Trouble};
+use self::fleet::{Action, Fleet, Level, Settings, Trouble};
 use self::job::{JobId, JobStatus};
 use self::ledger::{Entry, Ledger};
 use self::lines::{Appender, Follower};
@@ -42,17 +45,13 @@ use self::plan::WorkerPlan;
 use self::protocol::{Order, RunDir, Saying, Seat, WorkerName};
 use self::script::{JobRequest, Launch};
 use super::attempt;
-use super::local::{AtWork, SHOWN};
 
 use super::gate::Rate;
-use super::{Ended, Job, LeftBehind, Origin, Report};
+use super::{Ended, Job, LeftBehind, Report};
 use crate::engine::Task;
-use crate::outcome::{Cause, Failure, Outcome};
-use crate::workspace::error_file::{ErrorFile, TaskIdentity};
+use crate::outcome::Outcome;
 use crate::workspace::journal::{Record, WorkerEnded, WorkerStarted};
-use crate::workspace::names::Pairing;
-use crate::workspace::progress_file::{WorkerState, Workers};
-use crate::workspace::{StagingArea, remove_tree};
+use crate::workspace::remove_tree;
 
 /// The longest pause between two looks at what workers say.
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
@@ -73,12 +72,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// How often to look for workers' first words by listing.
 const LISTING: Duration = Duration::from_millis(50);
 
-/// How many lines of a worker's log are told when it died.
-const LOG_LINES: usize = 5;
-
-/// How much of the end of a worker's log is read, in bytes.
-const LOG_TAIL: u64 = 2_000;
-
 /// How to run workers.
 #[derive(Clone, Debug)]
 pub struct SlurmPlan {
@@ -94,18 +87,6 @@ pub struct SlurmPlan {
     pub rate: Option<Rate>,
     /// What workers must know.
     pub worker: WorkerPlan,
-}
-
-/// What is needed to publish an `.err` for a file that kills its workers.
-pub struct Court {
-    /// Where to write it.
-    pub staging: StagingArea,
-    /// How names pair.
-    pub pairing: Pairing,
-    /// The input directory.
-    pub input_dir: PathBuf,
-    /// Who makes it.
-    pub identity: TaskIdentity,
 }
 
 /// Workers in Slurm jobs.
@@ -691,129 +672,6 @@ impl SlurmExecutor {
         if let Err(error) = self.ledger.flush().and_then(|()| self.ledger.sync()) {
             let error = failed("write", &self.dir.ledger())(error);
             self.reports.push(Report::HostFailed(error.to_string()));
-        }
-    }
-
-    /// Repeats what a worker's log says last.
-    fn tell_log(&self, seat: Seat) {
-        let path = self.dir.log(seat);
-        let lines = self.last_words(seat);
-        if lines.is_empty() {
-            return tracing::error!("    its log is empty: {}", path.display());
-        }
-        tracing::error!("    its log ends so ({}):", path.display());
-        lines.iter().for_each(|line| tracing::error!("    {line}"));
-    }
-
-    /// The last lines of a worker's log.
-    fn last_words(&self, seat: Seat) -> Vec<String> {
-        let path = self.dir.log(seat);
-        let read = || -> io::Result<String> {
-            let file = File::open(&path)?;
-            let length = file.metadata()?.len();
-            let from = length.saturating_sub(LOG_TAIL);
-            let mut bytes = vec![0; (length - from) as usize];
-            file.read_exact_at(&mut bytes, from)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let mut lines: Vec<String> = Vec::new();
-        for line in read().unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
-            // Slurm says some things twice.
-            if !lines.iter().any(|before| before == line) {
-                lines.push(line.into());
-            }
-        }
-        lines.split_off(lines.len().saturating_sub(LOG_LINES))
-    }
-
-    /// Publishes the `.err` of a file that kills its workers.
-    fn convict(&mut self, job: &Job, why: &str, duration: Duration, origin: Origin) {
-        let worker: Option<WorkerName> = origin.worker.parse().ok();
-        let log = worker.map(|name| self.last_words(name.seat).join("\n")).unwrap_or_default();
-        let court = &self.court;
-        let stem = court.pairing.stem(&job.name).unwrap_or_default();
-        let failure = Failure {
-            cause: Cause::Crash,
-            exception_type: "WorkerLost".into(),
-            message: format!(
-                "it ended its worker twice, the last time running alone in job {} on {}: the job {why}",
-                origin.job, origin.node
-            ),
-            traceback: String::new(),
-            stderr: log,
-        };
-        let attempt = job.attempts_before + job.interruptions + 1;
-        let error = ErrorFile {
-            file: court.input_dir.join(&job.name).to_string_lossy().into_owned(),
-            timestamp: Timestamp::now(),
-            outcome: Some(crate::outcome::AttemptOutcome::Failed),
-            exception_type: failure.exception_type.clone(),
-            message: failure.message.clone(),
-            traceback: String::new(),
-            attempts: attempt,
-            duration_seconds: duration.as_secs_f64(),
-            stderr: failure.stderr.clone(),
-            task: court.identity.clone(),
-        };
-        let publish = || -> Result<Outcome, String> {
-            let place = court.staging.place("coordinator").map_err(|e| e.to_string())?;
-            if place.is_published(&court.pairing.output_name(stem)) {
-                return Ok(Outcome::Stood);
-            }
-            let name = court.pairing.error_name(stem);
-            place.publish_error(&name, &error.to_bytes()).map_err(|e| e.to_string())?;
-            Ok(Outcome::Failed(failure))
-        };
-        let outcome = match publish() {
-            Ok(outcome) => outcome,
-            Err(reason) => {
-                self.reports.push(Report::HostFailed(reason));
-                return self.reports.push(Report::HandedBack(job.id));
-            }
-        };
-        attempt::tell(&job.name, &outcome, Some(&origin));
-        let (id, origin) = (job.id, Some(origin));
-        self.reports.push(Report::Ended(Ended { id, outcome, attempt, duration, slot: 0, origin }));
-    }
-
-    /// What is in flight, by the workers' last words.
-    pub fn at_work(&self) -> AtWork {
-        let (running, mut oldest) = self.fleet.at_work();
-        oldest.sort_by_key(|attempt| attempt.since);
-        oldest.truncate(SHOWN);
-        AtWork { running, oldest }
-    }
-
-    /// The workers, for `status`.
-    pub fn workers(&self) -> Workers {
-        let now = self.now();
-        let moment = Timestamp::now();
-        let state = |w: fleet::WorkerView| WorkerState {
-            worker: w.seat.to_string(),
-            job: w.job.map(|job| job.to_string()).unwrap_or_default(),
-            node: w.node,
-            state: match w.phase {
-                Phase::Asked => "submitting".into(),
-                Phase::Pending => w.state.to_string().to_lowercase(),
-                Phase::Starting => "setting up".into(),
-                Phase::Ready if w.idle_since.is_some() => "idle".into(),
-                Phase::Ready => "working".into(),
-                Phase::Leaving => "leaving".into(),
-            },
-            reason: if w.phase == Phase::Pending { w.reason } else { String::new() },
-            done: w.done,
-            running: w.running,
-            waiting: w.waiting,
-            idle_since: w.idle_since.map(|since| {
-                moment
-                    - jiff::SignedDuration::try_from(now.saturating_sub(since)).unwrap_or_default()
-            }),
-            seconds_left: w.time_left.map(|left| left.as_secs()),
-        };
-        Workers {
-            scaling: self.fleet.scaling(now),
-            all: self.fleet.view(now).into_iter().map(state).collect(),
-            logs: self.dir.workers().display().to_string(),
         }
     }
 }
