@@ -510,15 +510,13 @@ impl Fleet {
         }
     }
 
-    /// Leaves at once: all jobs to cancel, and all files that workers have.
-    pub fn abandon(&mut self) -> (Vec<JobId>, Vec<(Job, bool)>) {
-        let jobs = self.workers.values().filter_map(|w| w.job).collect();
+    /// Leaves at once: all files that workers have, and whether they were begun.
+    pub fn abandon(&mut self) -> Vec<(Job, bool)> {
         let held = self.workers.values_mut().flat_map(|w| {
             w.begun = 0;
             std::mem::take(&mut w.held).into_values()
         });
-        let files = held.filter(|h| !h.void).map(|h| (h.job, h.begun.is_some())).collect();
-        (jobs, files)
+        held.filter(|h| !h.void).map(|h| (h.job, h.begun.is_some())).collect()
     }
 
     fn tell(&mut self, name: WorkerName, order: Order) {

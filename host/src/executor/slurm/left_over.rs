@@ -47,13 +47,32 @@ fn latest(root: &Path) -> std::io::Result<Option<(PathBuf, Books)>> {
 /// goes on with them. Returns the jobs that were cancelled. Call it with the
 /// workspace's lock held.
 pub async fn clear(root: &Path) -> Result<Vec<JobId>, ClearError> {
-    let Some((run, books)) = latest(root).map_err(failed("read", root))? else {
+    let Some((run, _)) = latest(root).map_err(failed("read", root))? else {
         return Ok(Vec::new());
     };
     let dir = RunDir::new(run);
+    let client = Client::new();
+    let jobs = cancel(&dir, &client).await?;
+    wait_for_end(&client, &jobs).await?;
+    close(&dir)?;
+    Ok(jobs)
+}
+
+/// Closes the books of a run. What stays are its logs.
+pub(super) fn close(dir: &RunDir) -> Result<(), SlurmError> {
     let path = dir.ledger();
     let mut ledger = Ledger::open(&path).map_err(failed("open", &path))?;
-    let client = Client::new();
+    ledger.push(&Entry::Closed);
+    ledger.flush().and_then(|()| ledger.sync()).map_err(failed("write", &path))?;
+    tidy(dir);
+    Ok(())
+}
+
+/// Cancels all jobs of a run, and those of a submission that was not answered.
+pub(super) async fn cancel(dir: &RunDir, client: &Client) -> Result<Vec<JobId>, ClearError> {
+    let path = dir.ledger();
+    let books = Books::read(&path).map_err(failed("read", &path))?;
+    let mut ledger = Ledger::open(&path).map_err(failed("open", &path))?;
     let mut jobs: Vec<JobId> = books.seats.values().flatten().copied().collect();
     let lost = books.seats.iter().filter(|(_, job)| job.is_none()).map(|(seat, _)| seat.submission);
     let mut lost: BTreeSet<u32> = lost.collect();
@@ -61,7 +80,7 @@ pub async fn clear(root: &Path) -> Result<Vec<JobId>, ClearError> {
     while !lost.is_empty() {
         let queue = client.queue_of_user().await?;
         lost.retain(|&submission| {
-            let comment = comment(&dir, submission);
+            let comment = comment(dir, submission);
             let found = queue.iter().find(|status| status.comment.trim() == comment);
             if let Some(status) = found {
                 jobs.push(JobId { base: status.id.base, index: None });
@@ -77,11 +96,8 @@ pub async fn clear(root: &Path) -> Result<Vec<JobId>, ClearError> {
             tokio::time::sleep(LOOK_FOR / 10).await;
         }
     }
-    client.cancel(&jobs).await?;
-    wait_for_end(&client, &jobs).await?;
-    ledger.push(&Entry::Closed);
     ledger.flush().and_then(|()| ledger.sync()).map_err(failed("write", &path))?;
-    tidy(&dir);
+    client.cancel(&jobs).await?;
     Ok(jobs)
 }
 

@@ -338,18 +338,13 @@ impl SlurmExecutor {
 
     /// Leaves at once: cancels all jobs.
     pub fn abandon(&mut self) -> LeftBehind {
-        let (jobs, files) = self.fleet.abandon();
-        if !jobs.is_empty() {
-            let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
-            let done = self.client.command("scancel").args(&ids).status();
-            match done {
-                Ok(status) if status.success() => self.close(),
-                _ => tracing::error!(
-                    "failed to cancel the jobs {}: `scancel` them yourself",
-                    ids.join(" ")
-                ),
-            }
+        let files = self.fleet.abandon();
+        if let Err(error) = self.cancel_all() {
+            tracing::error!(
+                "failed to cancel the run's jobs: {error}; `tigerflow-host stop OUTPUT_DIR` does it later"
+            );
         }
+
         let (begun, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, begun)| *begun);
         let ended = begun.into_iter().map(|(job, _)| Ended {
             id: job.id,
@@ -366,15 +361,24 @@ impl SlurmExecutor {
         LeftBehind { in_flight: ended.collect(), not_begun }
     }
 
+    /// Cancels all jobs, one whose submission is under way included.
+    fn cancel_all(&self) -> Result<(), left_over::ClearError> {
+        let cancel = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(failed("start a runtime for", self.dir.path()))?;
+            runtime.block_on(left_over::cancel(&self.dir, &self.client))
+        };
+        // On a thread of its own, as this one's runtime is at work.
+        let done = std::thread::scope(|scope| scope.spawn(cancel).join());
+        let Ok(result) = done else { return Ok(()) };
+        result?;
+        Ok(left_over::close(&self.dir)?)
+    }
+
     /// Closes the books. What stays are the logs.
     fn close(&mut self) {
-        self.ledger.push(&Entry::Closed);
-        match self.ledger.flush().and_then(|()| self.ledger.sync()) {
-            Ok(()) => tidy(&self.dir),
-            Err(error) => {
-                let path = self.dir.ledger();
-                tracing::debug!("failed to write `{}`: {error}", path.display());
-            }
+        if let Err(error) = left_over::close(&self.dir) {
+            tracing::warn!("{error}");
         }
     }
 
