@@ -14,8 +14,10 @@ fn another_coordinator_goes_on_with_the_same_workers() {
     for calls in [1, 8, 20, 34] {
         site.wait_for_calls(calls);
         live.kill();
-        // Workers go on meanwhile, as far as they know what with.
-        site.wait_for_calls(calls + 2);
+        if calls > 1 {
+            // Workers go on meanwhile, as far as they know what with.
+            site.wait_for_calls(calls + 2);
+        }
         live = start();
         live.says("Taking over from process");
     }
@@ -96,7 +98,7 @@ fn workers_that_wait_in_the_queue_are_kept_and_those_that_died_are_missed() {
     live.kill();
     // One dies while nobody looks, and so another begins.
     fake.kill(&fake.running()[0].id, "KILL");
-    wait_until("a third has begun", || site.workers_at_work().contains(&"1-2".to_owned()));
+    wait_until("a third has its place", || fake.running().len() == 2);
     let live = start();
     live.says("FAILED");
     fake.slots(9);
@@ -140,7 +142,7 @@ fn what_workers_still_have_is_not_run_here() {
     let job = fake.running()[0].id.clone();
     let done = finish(&mut site.witness_here());
     assert_ne!(done.code, 0);
-    done.says(&job).says("scancel");
+    done.says(&job).says("--executor slurm").says("tigerflow-host stop");
     assert_eq!(site.gate.count("call-"), 1);
     site.gate.open("open");
     finish(&mut site.witness(&fake, &["--max-workers", "1"])).expect(0);

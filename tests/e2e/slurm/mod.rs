@@ -154,14 +154,6 @@ impl Site {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// Workers whose logs say that they have begun a file.
-    fn workers_at_work(&self) -> Vec<String> {
-        let logs = fs::read_dir(self.run_dir().join("workers")).expect("it can be listed");
-        let names = logs.map(|e| e.expect("an entry").file_name().into_string().expect("plain"));
-        let names = names.filter_map(|name| Some(name.strip_suffix(".log")?.to_owned()));
-        names.filter(|name| self.log(name).contains("Starting processing")).collect()
-    }
-
     /// What the journal says of workers: `worker-started` or `worker-ended`.
     fn workers(&self, event: &str) -> Vec<Value> {
         let mut records = self.bench.journal(&self.task());

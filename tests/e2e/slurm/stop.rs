@@ -115,7 +115,7 @@ fn too_many_failures_end_a_run_early() {
         site.bench.add(format!("{number:03}.txt"), "fail this");
     }
     let more = ["--max-workers", "2", "--files-per-worker", "50", "--max-failures", "5"];
-    let more = [&more[..], &["--pause", "100"]].concat();
+    let more = [&more[..], &["--pause", "400"]].concat();
     let done = finish(&mut site.command(&fake, &guest("slow"), &more)).expect(3);
     done.says("that is enough (--max-failures)");
     assert!((5..=9).contains(&site.bench.names().len()), "{}", site.bench.names().len());

@@ -64,8 +64,8 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         &format!(
             "A real cluster on this machine (tests/slurm/start-cluster): {NODES} nodes that claim {CPUS} CPUs each, and \
              share the cores with all else. A job starts within a second. Files are on a tmpfs. Host: `run --once \
-             --max-workers {WORKERS} --cpus 1 --memory {MEMORY} --time 10`, with its usual log; its workers compile \
-             the component anew in each run."
+             --max-workers {WORKERS} --cpus 1 --memory {MEMORY} --time 10`, with its usual log; from its second run on, a \
+             component comes from the cache."
         ),
     );
     beside_tigerflow(bench, &cluster, report)?;

@@ -105,7 +105,7 @@ pub struct SlurmExecutor {
     interval: Duration,
     next_query: Instant,
     next_look: Instant,
-    next_listing: Instant,
+    last_listing: Instant,
     next_pulse: Instant,
     pause: Duration,
     pulse: File,
@@ -244,7 +244,7 @@ impl SlurmExecutor {
             interval: plan.interval,
             next_query: now,
             next_look: now,
-            next_listing: now,
+            last_listing: now,
             next_pulse: now,
             pause: FASTEST_LOOK,
             pulse,
@@ -386,10 +386,10 @@ impl SlurmExecutor {
     fn look(&mut self) {
         let now = self.now();
         let moment = Instant::now();
-        if self.next_listing <= moment {
-            // Where none is expected, one may come that Slurm requeued unseen.
-            let pause = if self.fleet.expects() { LISTING.max(self.pause) } else { SOON };
-            self.next_listing = moment + pause;
+        // Where none is expected, one may come that Slurm requeued unseen.
+        let pause = if self.fleet.expects() { LISTING.max(self.pause) } else { SOON };
+        if moment >= self.last_listing + pause {
+            self.last_listing = moment;
             self.find_workers();
         }
         let mut heard = false;
