@@ -17,6 +17,10 @@ use std::time::Duration;
 /// job is over.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// The same for a worker that has said nothing yet: a short one, since it mostly
+/// died before it could.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// How long a job may be unknown to Slurm, and its worker silent, before it is
 /// given up. Right after its submission a job may be unknown for moments.
 pub(super) const UNKNOWN: Duration = Duration::from_secs(60);
@@ -86,8 +90,11 @@ impl Fleet {
             let unknown =
                 worker.unknown_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             if let Some((since, state)) = &worker.over {
-                let words = worker.restart.is_some() && !worker.held.is_empty();
-                if !words || now.saturating_sub(*since) >= LAST_WORDS {
+                let passed = now.saturating_sub(*since);
+                // It may have begun and ended between two looks at what workers say.
+                let silent = worker.restart.is_none() && !worker.vacated;
+                let words = !silent && worker.held.is_empty();
+                if words || passed >= if silent { FIRST_WORDS } else { LAST_WORDS } {
                     lost.push((*seat, Loss::of(state, worker.cancelled)));
                 }
             } else if unknown >= UNKNOWN && silent >= UNKNOWN {
