@@ -90,11 +90,13 @@ impl Fleet {
             let unknown =
                 worker.unknown_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             if let Some((since, state)) = &worker.over {
-                let passed = now.saturating_sub(*since);
-                // It may have begun and ended between two looks at what workers say.
-                let silent = worker.restart.is_none() && !worker.vacated;
-                let words = !silent && worker.held.is_empty();
-                if words || passed >= if silent { FIRST_WORDS } else { LAST_WORDS } {
+                let patience = match worker.restart {
+                    // It may have begun and ended between two looks.
+                    None if !worker.vacated => FIRST_WORDS,
+                    Some(_) if !worker.held.is_empty() => LAST_WORDS,
+                    _ => Duration::ZERO,
+                };
+                if now.saturating_sub(*since) >= patience {
                     lost.push((*seat, Loss::of(state, worker.cancelled)));
                 }
             } else if unknown >= UNKNOWN && silent >= UNKNOWN {
