@@ -36,7 +36,7 @@ Commands:
   ci                    What CI runs: format, clippy with warnings denied, then `test`
   bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
         --only SECTION    one section of: native, tigerflow, start, memory, python, waiting, in-flight,
-                          embed, slurm (repeatable)
+                          embed, slurm, simulate (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 

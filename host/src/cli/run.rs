@@ -366,7 +366,7 @@ fn plan(
         }
         // A run that goes on had its answer, and nodes may be down now.
         let layout = Layout::new(&args.output_dir, &task_name);
-        if slurm::unfinished(&layout.slurm()).unwrap_or_default().is_empty() {
+        if !slurm::left_over::is_there(&layout.slurm()) {
             workers.ask()?;
         }
     }

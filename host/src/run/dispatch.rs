@@ -203,8 +203,8 @@ impl Dispatcher {
             }
             Executor::Slurm(Box::new(executor))
         } else {
-            let jobs = slurm::unfinished(&slurm).unwrap_or_default();
-            if !jobs.is_empty() {
+            if slurm::left_over::is_there(&slurm) {
+                let jobs = slurm::unfinished(&slurm).unwrap_or_default();
                 let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
                 let output_dir = plan.output_dir.clone();
                 return Err(RunError::Unfinished { jobs: jobs.join(", "), output_dir });

@@ -12,6 +12,7 @@ pub mod native;
 mod python;
 mod report;
 mod resident;
+mod simulate;
 mod slurm;
 mod start;
 mod stats;
@@ -65,7 +66,7 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("native", throughput::section),
     ("tigerflow", tigerflow::section),
     ("start", start::section),
@@ -75,6 +76,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("in-flight", in_flight::section),
     ("embed", embed::section),
     ("slurm", slurm::section),
+    ("simulate", simulate::section),
 ];
 
 /// `cargo xtask bench [--quick] [--only SECTION]…`
