@@ -356,7 +356,7 @@ impl Fleet {
         let Some(held) = worker.held.remove(&ended.seq) else { return };
         worker.begun -= usize::from(held.begun.is_some());
         worker.done += 1;
-        worker.meter.count(now);
+        worker.meter.count(ended.duration, now);
         self.nodes.remove(&worker.hello.node);
         (self.troubles, self.start_failures) = (0, 0);
         if held.void {

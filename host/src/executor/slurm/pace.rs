@@ -24,10 +24,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A file has ended.
-    pub fn count(&mut self, now: Duration) {
+    /// A file has ended, which took so long.
+    pub fn count(&mut self, took: Duration, now: Duration) {
         if self.now == 0 && self.before == 0.0 {
-            self.since = now.saturating_sub(LEAST);
+            self.since = now.saturating_sub(took.max(LEAST));
         }
         self.now += 1;
     }
@@ -99,7 +99,7 @@ mod tests {
     fn a_fast_worker_is_known_after_a_moment() {
         let mut meter = Meter::default();
         for _ in 0..100 {
-            meter.count(Duration::from_secs(5));
+            meter.count(MS, Duration::from_secs(5));
         }
         assert_eq!(meter.expect(SPAN, Duration::from_secs(5)), 4_000);
     }
@@ -108,7 +108,7 @@ mod tests {
     fn a_slow_worker_is_not_idle() {
         let mut meter = Meter::default();
         for second in (0..60).step_by(10) {
-            meter.count(Duration::from_secs(second));
+            meter.count(Duration::from_secs(9), Duration::from_secs(second));
             for part in 0..100 {
                 meter.expect(SPAN, Duration::from_secs(second) + 100 * part * MS);
             }
