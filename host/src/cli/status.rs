@@ -234,6 +234,8 @@ impl Summary {
                 self.workers_ended.push(ended);
             }
             Record::RunEnded { time, exit_code } => self.ended = Some(Ended { time, exit_code }),
+            // It is among what stood before.
+            Record::Attempt(attempt) if attempt.of_earlier_run => {}
             Record::Attempt(attempt) => {
                 self.last = attempt.time;
                 self.timings.add(attempt.duration_ms, &attempt.file);

@@ -12,12 +12,15 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use self::local::{AtWork, LocalExecutor};
 use self::slurm::SlurmExecutor;
 
 use crate::engine::SetupError;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{AttemptOutcome, Failure, Outcome};
 use crate::workspace::catalog::FileId;
+use crate::workspace::journal::{Attempt, shorten};
 
 /// A file to work on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +42,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// The number of a file that nobody waits for.
+    pub const NOBODYS: FileId = FileId(u32::MAX);
+
     /// A file of this name that nobody waits for.
     pub fn nobodys(name: OsString) -> Self {
         Job {
-            id: FileId(u32::MAX),
+            id: Self::NOBODYS,
             name,
             attempts_before: 0,
             retries: 0,
@@ -86,6 +92,39 @@ pub struct Ended {
     pub slot: u32,
     /// The worker that made it, where that is not this process.
     pub origin: Option<Origin>,
+}
+
+impl Ended {
+    /// As the journal has it. `file`: its name, for people.
+    pub fn record(&self, file: String, outcome: AttemptOutcome) -> Attempt {
+        let (exception_type, message) = match &self.outcome {
+            Outcome::Failed(f) | Outcome::Retrying(f, _) => {
+                (Some(f.exception_type.clone()), Some(shorten(&f.message)))
+            }
+            Outcome::Aborted(reason) | Outcome::Interrupted { why: reason, .. } => {
+                (None, Some(shorten(reason)))
+            }
+            Outcome::Stood => (None, Some("published by another worker meanwhile".into())),
+            Outcome::Succeeded | Outcome::Vanished => (None, None),
+        };
+        let retry_after_seconds = match &self.outcome {
+            Outcome::Retrying(_, after) => Some((after.as_secs_f64() * 1e3).round() / 1e3),
+            _ => None,
+        };
+        Attempt {
+            time: Timestamp::now(),
+            file,
+            attempt: self.attempt,
+            outcome,
+            retry_after_seconds,
+            duration_ms: (self.duration.as_secs_f64() * 1e6).round() / 1e3,
+            instance: self.slot,
+            worker: self.origin.as_ref().map(|origin| origin.worker.clone()),
+            of_earlier_run: false,
+            exception_type,
+            message,
+        }
+    }
 }
 
 /// Which worker it was.

@@ -23,9 +23,7 @@ use crate::text::count;
 use crate::workspace::catalog::{FileId, State};
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::intake::{Before, Intake, Rules};
-use crate::workspace::journal::{
-    self, Attempt, AttemptOutcome, Journal, Record, RunStarted, shorten,
-};
+use crate::workspace::journal::{self, Attempt, AttemptOutcome, Journal, Record, RunStarted};
 use crate::workspace::names::shown;
 use crate::workspace::progress_file::{Counts, Progress};
 use crate::workspace::stop_request::StopRequest;
@@ -153,7 +151,7 @@ impl Dispatcher {
             retry_aborted: plan.retry_aborted,
         };
         let mut intake = Intake::new(rules).map_err(scan_error)?;
-        let (before, ready) = intake.first().map_err(scan_error)?;
+        let (mut before, ready) = intake.first().map_err(scan_error)?;
         tracing::info!("{}", display::found(&before));
 
         let identity = TaskIdentity {
@@ -161,7 +159,7 @@ impl Dispatcher {
             version: plan.task.description.version.clone(),
             digest: plan.task.digest.clone(),
         };
-        let run = RunStarted {
+        let mut run = RunStarted {
             time: Timestamp::now(),
             host: workspace.owner.host.clone(),
             pid: workspace.owner.pid,
@@ -199,7 +197,11 @@ impl Dispatcher {
                 let path = workspace.layout.journal();
                 let missed = missed(&path, &resumed).map_err(read)?;
                 missed.iter().for_each(|attempt| journal.push(&Record::Attempt(attempt.clone())));
+                for outcome in &resumed.settled {
+                    before.settle(*outcome);
+                }
                 claimed = resumed.claimed;
+                run.settled_before(&before);
             }
             Executor::Slurm(Box::new(executor))
         } else {
@@ -241,7 +243,8 @@ impl Dispatcher {
         let mut scheduler = Scheduler::new(plan.mode, window, plan.max_failures);
         scheduler.adopt(claimed.len());
         let mut ready = ready;
-        if !claimed.is_empty() {
+        // Some are claimed, and some were settled meanwhile.
+        if matches!(executor, Executor::Slurm(_)) {
             ready.retain(|&id| intake.catalog.state(id) == State::Waiting);
         }
         let now = Instant::now();
@@ -467,7 +470,7 @@ impl Dispatcher {
         self.counts.add(outcome);
         self.intake.catalog.set_state(id, State::from(outcome));
         let file = shown(self.intake.catalog.name(id));
-        self.journal.push(&Record::Attempt(attempt(file, &ended, outcome)));
+        self.journal.push(&Record::Attempt(ended.record(file, outcome)));
         self.news = true;
         event
     }
@@ -639,36 +642,6 @@ impl Dispatcher {
     }
 }
 
-/// An attempt as the journal has it.
-fn attempt(file: String, ended: &Ended, outcome: AttemptOutcome) -> Attempt {
-    let (exception_type, message) = match &ended.outcome {
-        Outcome::Failed(f) | Outcome::Retrying(f, _) => {
-            (Some(f.exception_type.clone()), Some(shorten(&f.message)))
-        }
-        Outcome::Aborted(reason) | Outcome::Interrupted { why: reason, .. } => {
-            (None, Some(shorten(reason)))
-        }
-        Outcome::Stood => (None, Some("published by another worker meanwhile".into())),
-        Outcome::Succeeded | Outcome::Vanished => (None, None),
-    };
-    let retry_after_seconds = match &ended.outcome {
-        Outcome::Retrying(_, after) => Some((after.as_secs_f64() * 1e3).round() / 1e3),
-        _ => None,
-    };
-    Attempt {
-        time: Timestamp::now(),
-        file,
-        attempt: ended.attempt,
-        outcome,
-        retry_after_seconds,
-        duration_ms: (ended.duration.as_secs_f64() * 1e6).round() / 1e3,
-        instance: ended.slot,
-        worker: ended.origin.as_ref().map(|origin| origin.worker.clone()),
-        exception_type,
-        message,
-    }
-}
-
 /// Attempts that workers ended while there was no coordinator to write them
 /// down. The one that died had written those before in the same order.
 fn missed(journal: &Path, resumed: &Resumed) -> io::Result<Vec<Attempt>> {
@@ -684,9 +657,9 @@ fn missed(journal: &Path, resumed: &Resumed) -> io::Result<Vec<Attempt>> {
     let mut missed = Vec::new();
     for (worker, attempts) in &resumed.ended {
         let known = written.get(&worker.to_string()).copied().unwrap_or(0);
-        let news = attempts.iter().filter_map(|(file, ended)| {
-            Some(attempt(shown(file), ended, ended.outcome.in_short()?))
-        });
+        let news = attempts
+            .iter()
+            .filter_map(|(file, ended)| Some(ended.record(shown(file), ended.outcome.in_short()?)));
         missed.extend(news.skip(known));
     }
     Ok(missed)

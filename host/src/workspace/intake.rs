@@ -16,6 +16,7 @@ use super::catalog::{Catalog, FileId, State};
 use super::error_file::{Verdict, read_verdict};
 use super::names::{Pairing, shown};
 use super::watch::{Arrival, Stamp};
+use crate::outcome::AttemptOutcome;
 
 /// What a file's content was judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,17 @@ pub struct Before {
 }
 
 impl Before {
+    /// One of those to do has come to an end of this kind before the run began.
+    pub fn settle(&mut self, outcome: AttemptOutcome) {
+        self.to_do = self.to_do.saturating_sub(1);
+        match outcome {
+            AttemptOutcome::Succeeded => self.succeeded += 1,
+            AttemptOutcome::TimedOut => self.timed_out += 1,
+            AttemptOutcome::Aborted => self.aborted += 1,
+            _ => self.failed += 1,
+        }
+    }
+
     /// Inputs that are not run again.
     pub fn settled(&self) -> usize {
         self.succeeded + self.failed + self.timed_out + self.aborted

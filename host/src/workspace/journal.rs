@@ -11,6 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::intake::Before;
 pub use crate::outcome::AttemptOutcome;
 use crate::text::clip;
 
@@ -81,6 +82,17 @@ pub struct RunStarted {
     pub not_taken: usize,
 }
 
+impl RunStarted {
+    /// Corrects what stood before.
+    pub fn settled_before(&mut self, before: &Before) {
+        self.succeeded_before = before.succeeded;
+        self.failed_before = before.failed;
+        self.timed_out_before = before.timed_out;
+        self.aborted_before = before.aborted;
+        self.to_do = before.to_do;
+    }
+}
+
 /// A worker on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStarted {
@@ -132,6 +144,10 @@ pub struct Attempt {
     /// The worker that the instance is of, on a cluster.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub worker: Option<String>,
+    /// Whether its outcome stood when this run began, and was heard of later only:
+    /// the run before had died.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub of_earlier_run: bool,
     /// For a failure, final or not: its exception type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exception_type: Option<String>,

@@ -1,6 +1,7 @@
 //! What is known of workers that died: their last words, and files that are to
 //! blame.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,6 +34,16 @@ pub struct Court {
     pub input_dir: PathBuf,
     /// Who makes it.
     pub identity: TaskIdentity,
+}
+
+impl Court {
+    /// Whether an output, or an `.err`, of this input stands.
+    pub(super) fn stands(&self, input: &OsStr) -> bool {
+        let stem = self.pairing.stem(input).unwrap_or_default();
+        let Ok(place) = self.staging.place("coordinator") else { return false };
+        place.is_published(&self.pairing.output_name(stem))
+            || place.is_published(&self.pairing.error_name(stem))
+    }
 }
 
 impl SlurmExecutor {

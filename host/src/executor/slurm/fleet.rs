@@ -88,6 +88,9 @@ pub enum Action {
     Report(Report),
     /// Tell it, and people, that an attempt at the file of this name ended.
     Ended(OsString, executor::Ended),
+    /// Write down an attempt at the file of this name, whose outcome stood when
+    /// this coordinator took over.
+    Late(OsString, executor::Ended),
     /// Publish that this file kills its workers, and tell the dispatcher.
     Convict {
         /// The file.
@@ -360,6 +363,14 @@ impl Fleet {
         self.nodes.remove(&worker.hello.node);
         (self.troubles, self.start_failures) = (0, 0);
         if held.void {
+            // Nobody waits for it, but for the journal.
+            if held.job.id == Job::NOBODYS {
+                let origin = Some(worker.origin(name));
+                let Ended { outcome, attempt, duration, slot, .. } = ended;
+                let id = Job::NOBODYS;
+                let ended = executor::Ended { id, outcome, attempt, duration, slot, origin };
+                self.actions.push(Action::Late(held.job.name, ended));
+            }
             return;
         }
         self.processed += 1;

@@ -50,7 +50,8 @@ use super::gate::Rate;
 use super::{Ended, Job, LeftBehind, Report};
 use crate::engine::Task;
 use crate::outcome::Outcome;
-use crate::workspace::journal::{Record, WorkerEnded, WorkerStarted};
+use crate::workspace::journal::{Attempt, Record, WorkerEnded, WorkerStarted};
+use crate::workspace::names::shown;
 use crate::workspace::remove_tree;
 
 /// The longest pause between two looks at what workers say.
@@ -609,6 +610,12 @@ impl SlurmExecutor {
                     attempt::tell(&name, &ended.outcome, ended.origin.as_ref());
                 }
                 self.reports.push(Report::Ended(ended));
+            }
+            Action::Late(name, ended) => {
+                if let Some(outcome) = ended.outcome.in_short() {
+                    let record = ended.record(shown(&name), outcome);
+                    self.records.push(Record::Attempt(Attempt { of_earlier_run: true, ..record }));
+                }
             }
             Action::Report(report) => self.reports.push(report),
             Action::Convict { job, why, duration, origin } => {

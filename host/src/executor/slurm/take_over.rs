@@ -16,6 +16,7 @@ use super::lines::Follower;
 use super::protocol::{Assignment, Order, RunDir, Saying, WorkerName};
 use super::{Link, SlurmExecutor};
 use crate::executor::{Ended, Job, Origin};
+use crate::outcome::AttemptOutcome;
 use crate::workspace::catalog::{Catalog, FileId, State};
 use crate::workspace::remove_tree;
 
@@ -28,6 +29,8 @@ const RUN: &str = "run-";
 pub struct Resumed {
     /// Files that living workers hold.
     pub claimed: Vec<FileId>,
+    /// Outcomes that came to stand after the directories were listed.
+    pub settled: Vec<AttemptOutcome>,
     /// All attempts that they ended, by worker, in their order. The coordinator
     /// that died has written some of them down.
     pub ended: BTreeMap<WorkerName, Vec<(OsString, Ended)>>,
@@ -144,12 +147,21 @@ impl SlurmExecutor {
                     let file: OsString = assignment.name.into();
                     // It was published after the directory was listed.
                     if let Some(id) = waiting(catalog, &file)
+                        && let Some(outcome) = ended.outcome.in_short()
                         && ended.outcome.is_final()
                     {
-                        self.fleet.contest(id);
+                        match self.court.stands(&file) {
+                            true => {
+                                catalog.set_state(id, State::Running);
+                                catalog.set_state(id, State::from(outcome));
+                                resumed.settled.push(outcome);
+                            }
+                            // It is late here, on a file system that others share.
+                            false => self.fleet.contest(id),
+                        }
                     }
                     let ended = Ended {
-                        id: FileId(u32::MAX),
+                        id: Job::NOBODYS,
                         outcome: ended.outcome,
                         attempt: ended.attempt,
                         duration: ended.duration,
