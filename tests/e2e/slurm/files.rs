@@ -33,6 +33,24 @@ fn files_of_any_name_are_found_on_nodes() {
     assert_eq!(site.bench.names().len(), names.len() + 1);
 }
 
+#[test]
+fn directories_of_any_name_are_found_on_nodes() {
+    let fake = FakeSlurm::new();
+    let place = tempfile::tempdir().expect("a temporary directory");
+    // Those that trouble Slurm itself are on the real cluster.
+    for name in [&b"a 'b' \"c\" $d `e` & #"[..], b"two\nlines\t", b"no \xff\xfe text"] {
+        let place = place.path().join(OsString::from_vec(name.to_vec()));
+        fs::create_dir_all(place.join("in")).expect("a directory");
+        fs::write(place.join("in/1.txt"), "text").expect("a file");
+        let mut command = fake.host();
+        command.arg("run").arg(guest("upper")).arg("--input-dir").arg(place.join("in"));
+        command.args(["--input-ext", ".txt", "--output-dir"]).arg(place.join("out"));
+        command.args(["--output-ext", ".out", "--once", "--max-workers", "1"]);
+        finish(command.args(["--squeue-interval", "1s"])).expect(0);
+        assert_eq!(fs::read_to_string(place.join("out/1.out")).expect("an output"), "TEXT");
+    }
+}
+
 /// The `.err` files, less what differs from run to run.
 fn errors(bench: &Bench) -> BTreeMap<String, Value> {
     let names = bench.names().into_iter().filter(|name| name.ends_with(".err"));
@@ -221,7 +239,10 @@ fn an_asynchronous_task_is_as_concurrent_in_a_worker() {
     let done = finish(&mut site.command(&fake, &guest("async-upper"), &more)).expect(3);
     assert_eq!(site.bench.out("20.out"), "5", "{}", done.stderr);
     assert_eq!(site.bench.out("07.out"), "WAIT 300");
-    assert_eq!(site.bench.err("21.err")["message"].as_str().map(|m| m.contains("trap")), Some(true));
+    assert_eq!(
+        site.bench.err("21.err")["message"].as_str().map(|m| m.contains("trap")),
+        Some(true)
+    );
     assert_eq!(site.bench.names().len(), 23);
     assert_eq!(given(&fake.submissions()[0], "array").as_deref(), Some("0-1"));
 }

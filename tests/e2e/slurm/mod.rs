@@ -2,16 +2,20 @@
 //! of its jobs, of Slurm and of itself. Most run on the fake, which is quick and
 //! fails on demand; what only Slurm shows runs on a real cluster.
 
+mod awaits;
 mod coordinator;
 mod ends;
 mod files;
 mod killer;
 mod options;
+mod real;
+mod scale;
 mod stop;
+mod storm;
 mod trouble;
+mod view;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +23,7 @@ use std::process::Command;
 use serde_json::Value;
 use tigerflow_tests::cluster::{Cluster, Job};
 use tigerflow_tests::fake_slurm::{FakeSlurm, Fault, Times};
-use tigerflow_tests::{Bench, Done, finish, guest, wait_until};
+use tigerflow_tests::{Bench, finish, guest, wait_until};
 
 use crate::live::{Gate, Live};
 
@@ -142,7 +146,9 @@ impl Site {
         let entries = fs::read_dir(&place).unwrap_or_else(|e| panic!("{}: {e}", place.display()));
         let mut runs: Vec<PathBuf> = entries
             .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("run-")))
+            .filter(|path| {
+                path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("run-"))
+            })
             .collect();
         runs.sort();
         runs.pop().expect("there was a run")
@@ -212,7 +218,9 @@ impl Site {
         let calls = fs::read_dir(self.bench.path().join("gate")).expect("the gate can be listed");
         let late: Vec<_> = calls
             .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("call-")))
+            .filter(|path| {
+                path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("call-"))
+            })
             .filter(|path| fs::read(path).expect("a call") == b"again")
             .collect();
         assert!(late.is_empty(), "begun after they were published: {late:?}");
@@ -238,6 +246,18 @@ impl Site {
             .collect();
         assert!(wrong.is_empty(), "not recorded just once: {wrong:?}");
     }
+}
+
+/// Tells stories side by side, as each of them spends its time waiting.
+fn together(stories: &[&(dyn Fn() + Sync)]) {
+    std::thread::scope(|scope| {
+        let all: Vec<_> = stories.iter().map(|story| scope.spawn(story)).collect();
+        for story in all {
+            if let Err(panic) = story.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// The content of an input.

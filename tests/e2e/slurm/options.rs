@@ -159,6 +159,10 @@ fn what_is_asked_for_is_what_slurm_is_asked_for() {
 
 #[test]
 fn workers_that_cannot_start_stop_the_run() {
+    together(&[&the_host_is_not_there, &logs_cannot_be_opened, &outputs_cannot_be_seen]);
+}
+
+fn the_host_is_not_there() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     // Nodes see another /opt than the login node.
@@ -190,10 +194,9 @@ fn workers_that_cannot_start_stop_the_run() {
     assert_no_job(&fake);
 }
 
-#[test]
-fn an_output_directory_that_nodes_do_not_see_stops_the_run() {
-    // Its log cannot be opened, so Slurm ends the job before it begins: as the
-    // fake does where the directory to work in is gone.
+/// Slurm ends a job whose log cannot be opened before it begins, as the fake does
+/// where the directory to work in is gone.
+fn logs_cannot_be_opened() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     let gone = site.bench.path().join("gone");
@@ -209,8 +212,9 @@ fn an_output_directory_that_nodes_do_not_see_stops_the_run() {
     assert!([1, 4].contains(&done.code), "{}", done.stderr);
     done.says("its log is empty").says("do the compute nodes see the output directory");
     assert_no_job(&fake);
+}
 
-    // What the log is written to is there, and what else is there is not.
+fn outputs_cannot_be_seen() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     let out = site.bench.output();
@@ -235,7 +239,8 @@ fn a_setup_that_fails_everywhere_stops_the_run() {
     let site = Site::with(&["a.txt", "b.txt", "c.txt"], "good text");
     let more = ["--max-workers", "2", "--at-setup", "fail 7"];
     let done = finish(&mut site.command(&fake, &guest("misbehave"), &more)).expect(4);
-    let done = done.says("Task setup failed").says("7 is no answer").says("another worker will try");
+    let done =
+        done.says("Task setup failed").says("7 is no answer").says("another worker will try");
     let started = site.workers("worker-started").len();
     assert!((3..=5).contains(&started), "{started} workers:\n{}", done.stderr);
     assert!(site.bench.names().is_empty(), "the files are still to do");

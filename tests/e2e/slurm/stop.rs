@@ -19,7 +19,10 @@ fn a_run_that_is_stopped_finishes_what_is_in_flight() {
     wait_until("the one that waits is cancelled", || {
         fake.squeue().iter().all(|job| job.state != "PENDING")
     });
-    assert_eq!(fake.running().len(), 2, "the others go on: {}", live.log());
+    wait_until("the others have heard of it", || {
+        live.log().matches("leaves: it was told to").count() == 2
+    });
+    assert_eq!(fake.running().len(), 2, "they go on: {}", live.log());
     site.gate.open("open");
     let done = live.wait().expect(130).says("Task shutdown complete");
     assert_eq!(site.gate.count("call-"), 2, "no other began");
@@ -59,7 +62,7 @@ fn a_second_signal_cancels_all_at_once() {
     let more = ["--max-workers", "2", "--files-per-worker", "1"];
     let live = site.start(site.witness(&fake, &more));
     site.wait_for_calls(1);
-    live.says("ACTIVE (1 workers)");
+    wait_until("it is known to be at work", || site.bench.status()["running"] == 1);
     live.signal(Signal::INT).says("initiating shutdown");
     live.signal(Signal::INT);
     let begun = Instant::now();
@@ -74,22 +77,24 @@ fn a_second_signal_cancels_all_at_once() {
 
 #[test]
 fn what_is_being_submitted_is_cancelled_too() {
-    for signals in [1, 2] {
-        let fake = FakeSlurm::new();
-        let site = Site::with(&["a.txt", "b.txt"], "wait here");
-        fake.delay("sbatch", Duration::from_millis(800));
-        let live = site.start(site.witness(&fake, &["--max-workers", "2"]));
-        wait_until("Slurm is asked for workers", || !fake.submissions().is_empty());
-        live.signal(Signal::INT).says("initiating shutdown");
-        if signals == 2 {
-            live.signal(Signal::INT);
-        }
-        live.wait().expect(130);
-        // Whether it was accepted or not.
-        std::thread::sleep(Duration::from_millis(1_200));
-        wait_until("no job is left", || fake.queue_is_empty());
-        assert!(site.bench.names().is_empty(), "after {signals} signals");
+    together(&[&|| stopped_while_it_submits(1), &|| stopped_while_it_submits(2)]);
+}
+
+fn stopped_while_it_submits(signals: u32) {
+    let fake = FakeSlurm::new();
+    let site = Site::with(&["a.txt", "b.txt"], "wait here");
+    fake.delay("sbatch", Duration::from_millis(800));
+    let live = site.start(site.witness(&fake, &["--max-workers", "2"]));
+    wait_until("Slurm is asked for workers", || !fake.submissions().is_empty());
+    live.signal(Signal::INT).says("initiating shutdown");
+    if signals == 2 {
+        live.signal(Signal::INT);
     }
+    live.wait().expect(130);
+    // It is taken, or not, when the run has ended.
+    std::thread::sleep(Duration::from_millis(1_200));
+    wait_until("no job is left", || fake.queue_is_empty());
+    assert!(site.bench.names().is_empty(), "after {signals} signals");
 }
 
 #[test]
@@ -104,6 +109,27 @@ fn what_cannot_be_cancelled_at_once_is_cancelled_later() {
     live.signal(Signal::INT);
     live.wait().expect(130).says("failed to cancel the jobs");
     assert_eq!(fake.calls("scancel").len(), 2);
+    assert_no_job(&fake);
+}
+
+#[test]
+fn what_cannot_be_cancelled_is_told() {
+    let fake = FakeSlurm::new();
+    let site = Site::with(&["a.txt", "b.txt"], "wait here");
+    let live = site.start(site.witness(&fake, &["--max-workers", "1"]));
+    site.wait_for_calls(1);
+    let away = "scancel: error: slurm_kill_job2 failed Unable to contact slurm controller";
+    fake.fail(Fault::Cancellation, Times::Always, 1, away);
+    live.signal(Signal::INT).says("initiating shutdown");
+    live.signal(Signal::INT);
+    let done = live.wait().expect(130);
+    done.says("failed to cancel the run's jobs").says("tigerflow-host stop");
+    // It is none of those that are forgotten: the next run goes on with it.
+    assert_eq!(fake.running().len(), 1);
+    fake.mend(Fault::Cancellation);
+    site.gate.open("open");
+    finish(&mut site.witness(&fake, &["--max-workers", "1"])).expect(0);
+    site.assert_all_witnessed();
     assert_no_job(&fake);
 }
 

@@ -9,31 +9,29 @@ const AWAY: &str = "sbatch: error: Batch job submission failed: Unable to contac
 
 #[test]
 fn submissions_that_fail_are_made_again_after_a_while() {
-    for (message, said) in [
-        (AWAY, "Slurm does not answer, waiting for it"),
-        (
-            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\
-             sbatch: error: Batch job submission failed: Resource temporarily unavailable",
-            "Slurm takes no more workers now",
-        ),
-        (
-            "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission \
-             failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time \
-             limits)",
-            "Slurm takes no more workers now",
-        ),
-    ] {
-        let fake = FakeSlurm::new();
-        let site = Site::with_files(4);
-        fake.fail_submissions(2, message);
-        let begun = Instant::now();
-        let done = finish(&mut site.witness(&fake, &["--max-workers", "2"])).expect(0);
-        let done = done.says(said);
-        site.assert_all_witnessed();
-        assert!(begun.elapsed() >= Duration::from_secs(3), "after 1 s, and then 2:\n{}", done.stderr);
-        assert!((3..=4).contains(&fake.submissions().len()), "{}", done.stderr);
-        assert_no_job(&fake);
-    }
+    let busy = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\
+                sbatch: error: Batch job submission failed: Resource temporarily unavailable";
+    let limited = "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission \
+                   failed: Job violates accounting/QOS policy (job submit limit, user's size and/or \
+                   time limits)";
+    together(&[
+        &|| submissions_fail_for_a_while(AWAY, "Slurm does not answer, waiting for it"),
+        &|| submissions_fail_for_a_while(busy, "Slurm takes no more workers now"),
+        &|| submissions_fail_for_a_while(limited, "Slurm takes no more workers now"),
+    ]);
+}
+
+fn submissions_fail_for_a_while(message: &str, said: &str) {
+    let fake = FakeSlurm::new();
+    let site = Site::with_files(4);
+    fake.fail_submissions(2, message);
+    let begun = Instant::now();
+    let done = finish(&mut site.witness(&fake, &["--max-workers", "2"])).expect(0);
+    let done = done.says(said);
+    site.assert_all_witnessed();
+    assert!(begun.elapsed() >= Duration::from_secs(3), "after 1 s, and then 2:\n{}", done.stderr);
+    assert!((3..=4).contains(&fake.submissions().len()), "{}", done.stderr);
+    assert_no_job(&fake);
 }
 
 #[test]
@@ -68,26 +66,27 @@ fn where_there_are_no_arrays_workers_come_one_by_one() {
 
 #[test]
 fn a_submission_whose_answer_was_lost_is_found() {
-    for accepted in [true, false] {
-        let fake = FakeSlurm::new();
-        let site = Site::with(&["a.txt", "b.txt", "c.txt"], "wait here");
-        let lost = "sbatch: error: Batch job submission failed: Socket timed out on send/recv \
-                    operation";
-        let fault = if accepted { Fault::Reply } else { Fault::Submission };
-        fake.hold(true);
-        fake.fail(fault, Times::Next(1), 1, lost);
-        let more = ["--max-workers", "2", "--files-per-worker", "1"];
-        let live = site.start(site.witness(&fake, &more));
-        let waiting = || fake.squeue().iter().filter(|job| job.state == "PENDING").count();
-        wait_until("workers wait", || waiting() >= 2);
-        live.says("PENDING (Reason: Resources)");
-        assert_eq!(waiting(), 2, "--max-workers: {}\n{}", shown(&fake.squeue()), live.log());
-        site.gate.open("open");
-        fake.hold(false);
-        live.wait().expect(0);
-        site.assert_all_witnessed();
-        assert_no_job(&fake);
-    }
+    together(&[&|| an_answer_is_lost(Fault::Reply), &|| an_answer_is_lost(Fault::Submission)]);
+}
+
+fn an_answer_is_lost(fault: Fault) {
+    let fake = FakeSlurm::new();
+    let site = Site::with(&["a.txt", "b.txt", "c.txt"], "wait here");
+    let lost =
+        "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation";
+    fake.hold(true);
+    fake.fail(fault, Times::Next(1), 1, lost);
+    let more = ["--max-workers", "2", "--files-per-worker", "1"];
+    let live = site.start(site.witness(&fake, &more));
+    let waiting = || fake.squeue().iter().filter(|job| job.state == "PENDING").count();
+    wait_until("workers wait", || waiting() >= 2);
+    live.says("PENDING (Reason: Resources)");
+    assert_eq!(waiting(), 2, "--max-workers: {}\n{}", shown(&fake.squeue()), live.log());
+    site.gate.open("open");
+    fake.hold(false);
+    live.wait().expect(0);
+    site.assert_all_witnessed();
+    assert_no_job(&fake);
 }
 
 #[test]
@@ -95,13 +94,12 @@ fn jobs_go_on_while_slurm_cannot_be_asked() {
     let fake = FakeSlurm::new();
     let site = Site::with_files(20);
     let more = ["--max-workers", "2", "--pause", "300", "--files-per-worker", "9"];
+    fake.squeue_down(true);
     let live = site.start(site.witness(&fake, &more));
     site.wait_for_calls(2);
-    fake.squeue_down(true);
-    live.says("Slurm does not answer, waiting for it");
     // One dies meanwhile: nobody knows, until Slurm says so.
-    let victim = fake.running()[0].id.clone();
-    fake.kill(&victim, "KILL");
+    fake.kill(&fake.running()[0].id, "KILL");
+    live.says("Slurm does not answer, waiting for it");
     let status = || text(&site.bench.status()["workers"]["scaling"]);
     wait_until("status says so", || status().contains("Slurm does not answer"));
     site.wait_for_calls(12);

@@ -158,12 +158,18 @@ pub struct Fleet {
     refusals: u32,
     nodes: HashMap<String, u32>,
     excluded: Vec<String>,
+    /// Whether Slurm refused workers where some nodes were excluded.
+    no_other_nodes: bool,
     unreachable: bool,
+    /// Whether some workers have said nothing for a while.
+    quiet: bool,
     why: Why,
     trouble: String,
     /// When the grace ends, and whether all was cancelled then.
     drained: Option<(Duration, bool)>,
     status: String,
+    /// How long attempts take, in seconds, of late.
+    average: Option<f64>,
     processed: usize,
     tell_at: Duration,
     actions: Vec<Action>,
@@ -192,11 +198,14 @@ impl Fleet {
             refusals: 0,
             nodes: HashMap::new(),
             excluded: Vec::new(),
+            no_other_nodes: false,
             unreachable: false,
+            quiet: false,
             why: Why::Enough,
             trouble: String::new(),
             drained: None,
             status: INACTIVE.into(),
+            average: None,
             processed: 0,
             tell_at: Duration::ZERO,
             actions: Vec::new(),
@@ -264,9 +273,12 @@ impl Fleet {
             || self.ghosts.contains_key(&name)
     }
 
-    /// Whether some seats wait for a worker to introduce itself.
+    /// Whether some seats wait for a worker to introduce itself, or may have
+    /// another one than is known here.
     pub fn expects(&self) -> bool {
-        self.workers.values().any(|w| w.restart.is_none()) || self.submitting.is_some()
+        self.submitting.is_some()
+            || self.quiet
+            || self.workers.values().any(|w| w.restart.is_none() || w.over.is_some())
     }
 
     /// Whether there is any job left.
@@ -360,6 +372,8 @@ impl Fleet {
         worker.begun -= usize::from(held.begun.is_some());
         worker.done += 1;
         worker.meter.count(ended.duration, now);
+        let took = ended.duration.as_secs_f64();
+        self.average = Some(self.average.map_or(took, |average| average + (took - average) / 20.0));
         self.nodes.remove(&worker.hello.node);
         (self.troubles, self.start_failures) = (0, 0);
         if held.void {
@@ -439,7 +453,11 @@ impl Fleet {
         self.note(Level::Info, format!("{shown} {how}"));
         let Some(worker) = self.workers.remove(&name.seat) else { return };
         // Slurm ends its job, or takes it back into the queue: that is awaited.
-        let vacated = worker.told_by_slurm && !worker.cancelled && self.drained.is_none();
+        let may_return = worker.told_by_slurm && !worker.cancelled;
+        let vacated = may_return && self.drained.is_none();
+        if may_return && !vacated {
+            self.actions.extend(worker.job.map(|job| Action::Cancel(vec![job])));
+        }
         self.gone(Some(name), name.seat, how, vacated, false);
         if vacated {
             let mut next = Worker::new(worker.job, Phase::Pending, now);
@@ -476,6 +494,8 @@ impl Fleet {
                 self.cancel(|_| true);
             }
             Some((cancelled, true)) if cancelled + AFTER_CANCEL <= now => {
+                // Some may have begun, or been found, since.
+                self.cancel(|_| true);
                 let seats: Vec<Seat> = self.workers.keys().copied().collect();
                 for seat in seats {
                     self.lose(seat, Loss::new("did not end in time", false, false), now);

@@ -69,7 +69,9 @@ impl Pace {
         let per_second = attempts / (rate.window + LATE).as_secs_f64();
         // What may begin together: what goes by between two looks.
         let burst = (per_second / 10.0).max(1.0);
-        let per_second = per_second * ((attempts - burst) / attempts).max(0.5);
+        // A window sees a burst and what comes in its time, less what makes no whole
+        // attempt.
+        let per_second = per_second * ((attempts + 0.99 - burst) / attempts).min(1.0);
         Pace { per_second, burst, tokens: 1.0, at: Duration::ZERO }
     }
 

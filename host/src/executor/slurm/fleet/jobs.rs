@@ -57,6 +57,10 @@ impl Fleet {
                 self.note(Level::Info, format!("Submitted {what} with Slurm job ID {base}"));
                 if self.drained.is_some() {
                     self.cancel(|w| w.phase == Phase::Pending);
+                    // The wait for it was given up.
+                    if !self.workers.keys().any(|seat| seat.submission == submission) {
+                        self.actions.push(Action::Cancel(vec![JobId { base, index: None }]));
+                    }
                 }
             }
             // Slurm may have taken it all the same: that is found out first.
@@ -88,6 +92,12 @@ impl Fleet {
                 self.array = (self.array.min(workers) / 2).max(1);
                 self.pause(now, &message);
                 self.note(Level::Warning, format!("Slurm takes no more workers now: {message}"));
+            }
+            Trouble::Refused(message) if !self.excluded.is_empty() => {
+                self.excluded.clear();
+                self.no_other_nodes = true;
+                let text = format!("No node is excluded any more, Slurm has no others: {message}");
+                self.note(Level::Warning, text);
             }
             Trouble::Refused(message) => {
                 self.refusals += 1;
@@ -214,6 +224,9 @@ impl Fleet {
             self.workers.remove(&seat);
             self.gone(None, seat, "was not submitted".into(), false, false);
         }
+        if self.drained.is_some() {
+            self.cancel(|w| w.phase == Phase::Pending);
+        }
     }
 
     pub(super) fn job_status(
@@ -229,6 +242,9 @@ impl Fleet {
             return;
         };
         worker.unknown_since = None;
+        if worker.restart.is_none() && !status.node.is_empty() {
+            worker.hello.node.clone_from(&status.node);
+        }
         worker.reason.clone_from(&status.reason);
         worker.time_left = status.time_left.map(|left| (now, left));
         // It was asked before this worker said hello: that is news enough.
@@ -237,15 +253,21 @@ impl Fleet {
             return;
         }
         let state = std::mem::replace(&mut worker.state, status.state.clone());
+        let other_start =
+            !worker.start.is_empty() && !status.start.is_empty() && worker.start != status.start;
         if status.state.is_over() {
-            if worker.over.is_none() {
-                worker.over = Some((now, status.state.clone()));
+            // Another worker has been there since.
+            if other_start && worker.restart.is_some() {
+                self.lose(seat, Loss::requeued(), now);
+            }
+            if let Some(worker) = self.workers.get_mut(&seat) {
+                worker.over.get_or_insert((now, status.state.clone()));
             }
             return;
         }
         worker.over = None;
         let runs = status.state.is_running();
-        let restarted = runs && !worker.start.is_empty() && worker.start != status.start;
+        let restarted = runs && other_start;
         if runs {
             worker.start.clone_from(&status.start);
         }
@@ -258,6 +280,8 @@ impl Fleet {
 
     pub(super) fn scale(&mut self, now: Duration) {
         let mut view = View::default();
+        let mut unbegun = self.queue.len() + self.waiting;
+        let (mut begun, mut at_work) = (0, 0);
         for worker in self.workers.values() {
             match worker.phase {
                 Phase::Asked | Phase::Pending => view.pending += 1,
@@ -265,10 +289,15 @@ impl Fleet {
                 _ => view.leaving += 1,
             }
             if worker.phase != Phase::Leaving {
-                view.backlog += worker.held.len();
+                begun += worker.begun;
+                at_work += usize::from(worker.begun > 0);
+                unbegun += worker.held.len() - worker.begun;
             }
         }
-        view.backlog += self.queue.len() + self.waiting;
+        // What is begun stays where it is: one worker more has nothing of it.
+        let useful = (at_work + unbegun).min(self.fed());
+        let files_per_worker = self.settings.limits.files_per_worker.max(1);
+        view.backlog = (begun + unbegun).min(useful.saturating_mul(files_per_worker));
         view.held_back = self.submitting.is_some() || now < self.not_before;
         match self.autoscaler.decide(view, now) {
             Decision::Submit(workers) => {
@@ -301,6 +330,18 @@ impl Fleet {
             }
             Decision::Stay(why) => self.why = why,
         }
+    }
+
+    /// How many workers the rate keeps busy: with those files that so many
+    /// attempts a second make at once.
+    fn fed(&self) -> usize {
+        let Some(rate) = self.settings.rate else { return usize::MAX };
+        let attempts = f64::from(rate.attempts.get());
+        let at_once = match self.average {
+            Some(average) => attempts * average / rate.window.as_secs_f64(),
+            None => attempts,
+        };
+        1 + (at_once / self.settings.concurrency as f64).ceil() as usize
     }
 
     pub(super) fn cancel(&mut self, mut which: impl FnMut(&Worker) -> bool) {

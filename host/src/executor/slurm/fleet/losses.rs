@@ -1,6 +1,7 @@
 //! The ends of workers: what they mean for the files that they held, for their
 //! nodes and for the run.
 
+use super::jobs::QUIET;
 use super::worker::{Ghost, Phase, Worker};
 use super::{Action, Fleet, Level};
 use crate::engine::SetupError;
@@ -51,8 +52,9 @@ impl Fleet {
         worker.phase = Phase::Leaving;
         let shown = worker.shown(name.seat);
         let node = worker.hello.node.clone();
+        self.count_start_failure(&node);
         self.blame_node(&node);
-        self.start_failures += 1;
+        self.pause(now, &format!("`setup` failed on {node}"));
         if self.start_failures >= START_TRIES {
             return self.report(Report::SetupFailed(error));
         }
@@ -62,7 +64,6 @@ impl Fleet {
         };
         let again = format!("{shown}: Task setup failed: {message}; another worker will try");
         self.note(Level::Warning, again);
-        self.pause(now, &format!("`setup` failed on {node}"));
     }
 
     pub(super) fn host_failed(&mut self, name: WorkerName, reason: &str, now: Duration) {
@@ -70,14 +71,14 @@ impl Fleet {
         worker.phase = Phase::Leaving;
         let shown = worker.shown(name.seat);
         let node = worker.hello.node.clone();
+        self.count_start_failure(&node);
         self.blame_node(&node);
-        self.start_failures += 1;
+        self.pause(now, &format!("a worker failed on {node}"));
         let reason = format!("{shown}: {reason}");
         if self.start_failures >= START_TRIES {
             return self.report(Report::HostFailed(reason));
         }
         self.note(Level::Error, reason);
-        self.pause(now, &format!("a worker failed on {node}"));
     }
 
     /// Gives up the workers that are gone.
@@ -85,8 +86,10 @@ impl Fleet {
         self.ghosts.retain(|_, ghost| now.saturating_sub(ghost.since) < GHOST);
 
         let mut lost = Vec::new();
+        self.quiet = false;
         for (seat, worker) in &self.workers {
             let silent = now.saturating_sub(worker.heard);
+            self.quiet |= worker.restart.is_some() && silent > QUIET;
             let unknown =
                 worker.unknown_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             if let Some((since, state)) = &worker.over {
@@ -197,14 +200,11 @@ impl Fleet {
         if !unasked {
             return;
         }
-        if loss.blames_node {
-            self.blame_node(&node);
-        }
         if worker.done == 0 {
             self.pause(now, &why);
         }
         if died_early && loss.blames_files {
-            self.start_failures += 1;
+            self.count_start_failure(&node);
             if self.start_failures >= START_TRIES {
                 let failures = self.start_failures;
                 self.report(Report::SetupFailed(SetupError::Host(format!(
@@ -213,6 +213,9 @@ impl Fleet {
                      does `setup` need more than --memory?)"
                 ))));
             }
+        }
+        if loss.blames_node {
+            self.blame_node(&node);
         }
     }
 
@@ -227,8 +230,16 @@ impl Fleet {
         self.actions.push(Action::Gone { worker, seat, how, requeued, tell_log });
     }
 
-    pub(super) fn blame_node(&mut self, node: &str) {
-        if node.is_empty() {
+    /// A worker did not come to take files. What fails on a node that is left out
+    /// says nothing of others.
+    fn count_start_failure(&mut self, node: &str) {
+        if !self.excluded.iter().any(|excluded| excluded == node) {
+            self.start_failures += 1;
+        }
+    }
+
+    fn blame_node(&mut self, node: &str) {
+        if node.is_empty() || self.no_other_nodes {
             return;
         }
         let failures = self.nodes.entry(node.into()).or_default();

@@ -1,7 +1,8 @@
 //! Which worker gets which files.
 
 use super::Fleet;
-use super::worker::{Held, Phase};
+use super::worker::{Held, Phase, Worker};
+use crate::executor::Job;
 use crate::executor::slurm::protocol::{Assignment, Order, Seat, WorkerName};
 use std::time::Duration;
 
@@ -37,8 +38,12 @@ impl Fleet {
             let Some(worker) = self.workers.get_mut(&seat) else { continue };
             let Some(restart) = worker.restart else { continue };
             let mut batch = Vec::with_capacity(files);
+            // A paced file begins at once: one that runs alone waits for nobody.
+            let fits = |job: &mut Job, worker: &Worker| {
+                self.pace.is_none() || job.interruptions == 0 || worker.held.is_empty()
+            };
             while batch.len() < files {
-                let Some(job) = self.queue.pop_front() else { break };
+                let Some(job) = self.queue.pop_front_if(|job| fits(job, worker)) else { break };
                 let assignment = Assignment {
                     seq: worker.next,
                     name: (&*job.name).into(),
@@ -57,6 +62,9 @@ impl Fleet {
                     // Whoever has one gets no more until it has ended.
                     break;
                 }
+            }
+            if batch.is_empty() {
+                continue;
             }
             allowed = allowed.saturating_sub(batch.len());
             if let Some(pace) = &mut self.pace {
@@ -108,7 +116,10 @@ impl Fleet {
             if worker.phase == Phase::Leaving {
                 continue;
             }
-            let stay = kept < self.settings.limits.min;
+            // One that waits for its first file has done nothing to leave for: its
+            // `setup` may take longer than it may be idle.
+            let new = worker.phase == Phase::Starting || worker.next == 0 && !self.queue.is_empty();
+            let stay = kept < self.settings.limits.min || new;
             kept += 1;
             if std::mem::replace(&mut worker.stay, stay) != stay {
                 orders.push((WorkerName { seat: *seat, restart }, Order::Stay(stay)));

@@ -127,14 +127,14 @@ impl Worker {
         if !takes || self.restart.is_none() || self.held.values().any(|held| held.alone) {
             return 0;
         }
-        let ahead = match self.phase {
-            _ if paced => 0,
+        let most = match self.phase {
+            // A paced file begins at once, or it is not given.
+            Phase::Starting if paced => 0,
             // What comes after the first files is seen when they have ended.
-            Phase::Starting => 0,
-            _ => self.meter.expect(LOOKAHEAD, now).clamp(1, MOST_AHEAD),
+            Phase::Starting => concurrency,
+            _ if paced => concurrency,
+            _ => concurrency + self.meter.expect(LOOKAHEAD, now).clamp(1, MOST_AHEAD),
         };
-        // A paced file begins at once, or it is not given.
-        let most = if paced && self.phase == Phase::Starting { 1 } else { concurrency + ahead };
         most.saturating_sub(self.held.len())
     }
 }
