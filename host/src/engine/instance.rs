@@ -53,7 +53,7 @@ pub struct Sandbox {
 }
 
 /// A granted directory.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// Where it is.
     pub host_path: PathBuf,

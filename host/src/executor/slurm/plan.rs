@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol::FileName;
 use crate::engine::Directory;
 use crate::engine::description::Value;
 
@@ -19,12 +20,15 @@ pub struct WorkerPlan {
     /// The version of tigerflow-host that wrote it.
     pub version: String,
     /// The component's copy.
+    #[serde(with = "any_path")]
     pub component: PathBuf,
     /// SHA-256 of the component, in hexadecimal.
     pub digest: String,
     /// Preopened read-only as `/input`.
+    #[serde(with = "any_path")]
     pub input_dir: PathBuf,
     /// Where outputs go.
+    #[serde(with = "any_path")]
     pub output_dir: PathBuf,
     /// What inputs end in.
     pub input_ext: String,
@@ -33,6 +37,7 @@ pub struct WorkerPlan {
     /// Whether links may lead out of the input directory.
     pub follow_links: bool,
     /// Granted directories.
+    #[serde(with = "directories")]
     pub directories: Vec<Directory>,
     /// Granted environment variables, with their values.
     pub environment: Vec<(String, String)>,
@@ -90,5 +95,52 @@ impl WorkerPlan {
     /// Reads it.
     pub fn read(path: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
+
+/// Paths, which need not be UTF-8.
+mod any_path {
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::FileName;
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        FileName::from(path.as_os_str()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::from(FileName::deserialize(from)?).into())
+    }
+}
+
+/// Granted directories, by paths of any kind.
+mod directories {
+    use std::ffi::OsString;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Directory, FileName};
+
+    type Plain = (FileName, String, bool);
+
+    pub(super) fn serialize<S: Serializer>(all: &[Directory], to: S) -> Result<S::Ok, S::Error> {
+        let plain = |d: &Directory| -> Plain {
+            (d.host_path.as_os_str().into(), d.guest_path.clone(), d.writable)
+        };
+        all.iter().map(plain).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Directory>, D::Error> {
+        let directory = |(host_path, guest_path, writable): Plain| Directory {
+            host_path: OsString::from(host_path).into(),
+            guest_path,
+            writable,
+        };
+        Ok(Vec::<Plain>::deserialize(from)?.into_iter().map(directory).collect())
     }
 }

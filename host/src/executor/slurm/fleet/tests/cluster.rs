@@ -253,7 +253,8 @@ impl Cluster {
         let never_ran = job.started == 0;
         let launching = job.launch.take().is_some();
         let process = job.process.take();
-        let fresh = process.and_then(|name| self.processes.get(&name)).is_some_and(|p| p.is_fresh());
+        let fresh =
+            process.and_then(|name| self.processes.get(&name)).is_some_and(|p| p.is_fresh());
         self.early_ends += usize::from(launching || fresh);
         if let Some(name) = process {
             self.leave_behind(name, kills, now, ground);
@@ -343,7 +344,8 @@ impl Cluster {
         job.fate = None;
         match fate {
             Fate::ToldAndPreempted | Fate::ToldAndRequeued => {
-                let then = if fate == Fate::ToldAndPreempted { Fate::Preempted } else { Fate::Requeued };
+                let then =
+                    if fate == Fate::ToldAndPreempted { Fate::Preempted } else { Fate::Requeued };
                 job.fate = Some((now + 30 * S, then));
                 if let Some(process) = job.process.and_then(|name| self.processes.get_mut(&name)) {
                     process.terminate(now, ground);

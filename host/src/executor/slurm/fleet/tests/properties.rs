@@ -25,8 +25,11 @@ fn within(longest: Duration) -> impl Strategy<Value = Duration> {
 
 fn file(ends: Vec<End>) -> impl Strategy<Value = File> {
     let comes = prop_oneof![3 => Just(Duration::ZERO), 1 => within(300 * S)];
-    (comes, span(40 * S), proptest::sample::select(ends))
-        .prop_map(|(comes, takes, end)| File { comes, takes, end })
+    (comes, span(40 * S), proptest::sample::select(ends)).prop_map(|(comes, takes, end)| File {
+        comes,
+        takes,
+        end,
+    })
 }
 
 fn files(ends: Vec<End>) -> impl Strategy<Value = Vec<File>> {

@@ -1,7 +1,7 @@
 //! A worker's process in virtual time, as `run::worker` has it; and the truth
 //! about files, which it shares with all others.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::super::job::JobId;
@@ -104,7 +104,6 @@ struct Running {
 
 pub struct Process {
     pub name: WorkerName,
-    pub node: usize,
     /// When the task is set up, and whether that works.
     setup: (Duration, bool),
     set_up: bool,
@@ -147,7 +146,6 @@ impl Process {
     ) -> Self {
         let mut process = Process {
             name,
-            node,
             setup,
             set_up: false,
             orders_read: 0,
@@ -198,7 +196,8 @@ impl Process {
         for held in self.running.iter().map(|r| &r.assignment).chain(waiting) {
             lost.push(Ground::index(&held.name));
         }
-        let orders = ground.channels.get(&self.name).map(|channel| &channel.orders[self.orders_read..]);
+        let orders =
+            ground.channels.get(&self.name).map(|channel| &channel.orders[self.orders_read..]);
         for (_, order) in orders.unwrap_or_default() {
             if let Order::Take(batch) = order {
                 lost.extend(batch.iter().map(|a| Ground::index(&a.name)));
@@ -437,5 +436,3 @@ pub fn failure(message: &str) -> Failure {
         stderr: String::new(),
     }
 }
-
-/// Which processes are alive, by name.

@@ -193,7 +193,11 @@ impl World {
             self.arrived,
             self.scheduler.ending(),
             self.fleet.scaling(self.time()),
-            self.cluster.jobs.values().map(|job| (job.id, &job.state, job.process)).collect::<Vec<_>>(),
+            self.cluster
+                .jobs
+                .values()
+                .map(|job| (job.id, &job.state, job.process))
+                .collect::<Vec<_>>(),
             self.fleet.view(self.time()),
         )
     }
@@ -230,11 +234,7 @@ impl World {
         assert!(self.scheduler.held() <= self.scene.window);
         let alive = self.cluster.jobs.values().filter(|j| !j.state.is_over() && !j.unwanted);
         let alive: Vec<_> = alive.map(|job| (job.id, &job.state)).collect();
-        assert!(
-            alive.len() <= self.scene.limits.max,
-            "too many jobs: {alive:?}, {}",
-            self.state()
-        );
+        assert!(alive.len() <= self.scene.limits.max, "too many jobs: {alive:?}, {}", self.state());
         if let Some(stopped) = self.stopped {
             let command = 61 * S;
             let bound = stopped + self.scene.grace + AFTER_CANCEL + command + 2 * S;
@@ -584,7 +584,8 @@ impl World {
                 let result = self.cluster.sbatch(submission, workers, &exclude, now, random);
                 let slow = matches!(result, Submitted::Failed(Trouble::Unreachable(_)));
                 // Some answers come late.
-                let late = if slow { 60_000 } else { [500, 20_000][usize::from(random.u8(..) < 20)] };
+                let late =
+                    if slow { 60_000 } else { [500, 20_000][usize::from(random.u8(..) < 20)] };
                 if !dead {
                     self.send(Post::Submitted { submission, workers, result }, 10, late);
                 }
