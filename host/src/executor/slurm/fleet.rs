@@ -258,6 +258,7 @@ impl Fleet {
             let void = job.is_none();
             let job = job.unwrap_or_else(|| Job::nobodys(assignment.name.clone().into()));
             let held = Held { job, alone: assignment.alone, begun: None, void };
+            worker.void += usize::from(void);
             worker.held.insert(assignment.seq, held);
         }
     }
@@ -342,7 +343,9 @@ impl Fleet {
             }
             self.lose(name.seat, Loss::requeued(), now);
         }
-        let known = hello.plan == self.settings.plan && self.drained.is_none();
+        // Of one whose seat was given up, its job is no part of the books any more.
+        let expected = self.workers.contains_key(&name.seat);
+        let known = expected && hello.plan == self.settings.plan && self.drained.is_none();
         let worker = self
             .workers
             .entry(name.seat)
@@ -368,8 +371,7 @@ impl Fleet {
 
     fn ended(&mut self, name: WorkerName, ended: Ended, now: Duration) {
         let Some(worker) = self.workers.get_mut(&name.seat) else { return };
-        let Some(held) = worker.held.remove(&ended.seq) else { return };
-        worker.begun -= usize::from(held.begun.is_some());
+        let Some(held) = worker.take(ended.seq) else { return };
         worker.done += 1;
         worker.meter.count(ended.duration, now);
         let took = ended.duration.as_secs_f64();
@@ -400,8 +402,7 @@ impl Fleet {
 
     fn hand_back(&mut self, seat: Seat, seq: u32) {
         let Some(worker) = self.workers.get_mut(&seat) else { return };
-        let Some(held) = worker.held.remove(&seq) else { return };
-        worker.begun -= usize::from(held.begun.is_some());
+        let Some(held) = worker.take(seq) else { return };
         if !held.void {
             self.report(Report::HandedBack(held.job.id));
         }
@@ -424,11 +425,15 @@ impl Fleet {
         if let Some(at) = queued {
             self.queue.remove(at);
         } else {
-            let mut held = self.workers.values_mut().flat_map(|w| w.held.values_mut());
-            let Some(held) = held.find(|held| held.job.id == id && !held.void) else { return };
+            let is = |held: &&mut Held| held.job.id == id && !held.void;
+            let mut workers = self.workers.values_mut();
+            let held = workers.find_map(|w| Some((w.held.values_mut().find(is)?, &mut w.void)));
+            let Some((held, void)) = held else { return };
             held.void = true;
+            *void += 1;
         }
         let Ended { outcome, attempt, duration, slot, .. } = ended;
+        self.contested.remove(&id);
         let origin = Some(Origin { worker: name.to_string(), ..Origin::default() });
         self.report(Report::Ended(executor::Ended {
             id,
@@ -544,7 +549,7 @@ impl Fleet {
     /// Leaves at once: all files that workers have, and whether they were begun.
     pub fn abandon(&mut self) -> Vec<(Job, bool)> {
         let held = self.workers.values_mut().flat_map(|w| {
-            w.begun = 0;
+            (w.begun, w.void) = (0, 0);
             std::mem::take(&mut w.held).into_values()
         });
         held.filter(|h| !h.void).map(|h| (h.job, h.begun.is_some())).collect()

@@ -281,7 +281,7 @@ impl Fleet {
     pub(super) fn scale(&mut self, now: Duration) {
         let mut view = View::default();
         let mut unbegun = self.queue.len() + self.waiting;
-        let (mut begun, mut at_work) = (0, 0);
+        let (mut begun, mut at_work, mut void) = (0, 0, 0);
         for worker in self.workers.values() {
             match worker.phase {
                 Phase::Asked | Phase::Pending => view.pending += 1,
@@ -290,6 +290,7 @@ impl Fleet {
             }
             if worker.phase != Phase::Leaving {
                 begun += worker.begun;
+                void += worker.void;
                 at_work += usize::from(worker.begun > 0);
                 unbegun += worker.held.len() - worker.begun;
             }
@@ -297,7 +298,7 @@ impl Fleet {
         // What is begun stays where it is: one worker more has nothing of it.
         let useful = (at_work + unbegun).min(self.fed());
         let files_per_worker = self.settings.limits.files_per_worker.max(1);
-        view.backlog = (begun + unbegun).min(useful.saturating_mul(files_per_worker));
+        view.backlog = (begun + unbegun - void).min(useful.saturating_mul(files_per_worker));
         view.held_back = self.submitting.is_some() || now < self.not_before;
         match self.autoscaler.decide(view, now) {
             Decision::Submit(workers) => {

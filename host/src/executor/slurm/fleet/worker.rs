@@ -34,6 +34,8 @@ pub(super) struct Worker {
     pub(super) hello: Hello,
     pub(super) held: BTreeMap<u32, Held>,
     pub(super) begun: usize,
+    /// How many of those that it holds are void.
+    pub(super) void: usize,
     pub(super) next: u32,
     pub(super) done: u64,
     pub(super) meter: Meter,
@@ -84,6 +86,7 @@ impl Worker {
             hello: Hello::default(),
             held: BTreeMap::new(),
             begun: 0,
+            void: 0,
             next: 0,
             done: 0,
             meter: Meter::default(),
@@ -102,6 +105,14 @@ impl Worker {
             told_by_slurm: false,
             vacated: false,
         }
+    }
+
+    /// It has this file no more.
+    pub(super) fn take(&mut self, seq: u32) -> Option<Held> {
+        let held = self.held.remove(&seq)?;
+        self.begun -= usize::from(held.begun.is_some());
+        self.void -= usize::from(held.void);
+        Some(held)
     }
 
     /// How it is called in messages: with what an administrator asks for.

@@ -274,7 +274,7 @@ impl Cluster {
     /// A process that is its job's no more.
     fn leave_behind(&mut self, name: WorkerName, kills: bool, now: Duration, ground: &mut Ground) {
         let Some(process) = self.processes.get_mut(&name) else { return };
-        process.cut_off(ground);
+        process.cut_off(now, ground);
         if kills {
             self.processes.remove(&name);
         } else {
@@ -363,7 +363,7 @@ impl Cluster {
             Fate::Hangs => {
                 if let Some(process) = job.process.and_then(|name| self.processes.get_mut(&name)) {
                     process.hangs = true;
-                    process.cut_off(ground);
+                    process.cut_off(now, ground);
                 }
             }
             Fate::Forgotten => {

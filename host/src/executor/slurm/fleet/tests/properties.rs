@@ -8,6 +8,7 @@ use super::cluster::{Fate, NODES, Weather};
 use super::worker::{End, File, MS, S};
 use super::world::{Scene, World};
 use crate::executor::gate::Rate;
+use crate::outcome::Outcome;
 use crate::schedule::Ending;
 
 /// Longest time that a run may take, once all trouble is over.

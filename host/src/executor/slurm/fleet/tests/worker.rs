@@ -185,25 +185,29 @@ impl Process {
     }
 
     /// Notes that it dies, or that Slurm thinks so.
-    pub fn cut_off(&self, ground: &mut Ground) {
+    pub fn cut_off(&self, now: Duration, ground: &mut Ground) {
         for running in &self.running {
             let truth = &mut ground.truth[Ground::index(&running.assignment.name)];
             truth.cut_off += 1;
             truth.cut_off_alone += usize::from(running.assignment.alone);
         }
-        let waiting = self.queue.iter().chain(&self.behind);
-        let mut lost: Vec<usize> = Vec::new();
-        for held in self.running.iter().map(|r| &r.assignment).chain(waiting) {
-            lost.push(Ground::index(&held.name));
-        }
-        let orders =
-            ground.channels.get(&self.name).map(|channel| &channel.orders[self.orders_read..]);
-        for (_, order) in orders.unwrap_or_default() {
+        // What it was told, and not seen to have ended.
+        let Some(channel) = ground.channels.get(&self.name) else { return };
+        let mut lost: BTreeMap<u32, usize> = BTreeMap::new();
+        for (_, order) in &channel.orders {
             if let Order::Take(batch) = order {
-                lost.extend(batch.iter().map(|a| Ground::index(&a.name)));
+                lost.extend(batch.iter().map(|a| (a.seq, Ground::index(&a.name))));
             }
         }
-        for index in lost {
+        for (at, saying) in &channel.sayings {
+            match saying {
+                _ if *at + S > now => {}
+                Saying::Ended(ended) => drop(lost.remove(&ended.seq)),
+                Saying::HandedBack(seqs) => lost.retain(|seq, _| !seqs.contains(seq)),
+                _ => {}
+            }
+        }
+        for index in lost.into_values() {
             ground.truth[index].losses += 1;
         }
     }
@@ -248,7 +252,7 @@ impl Process {
             let kills = ground.files[Ground::index(&running.assignment.name)].end == End::Kill;
             if kills && !stands(&running.assignment, ground) {
                 self.running.push(running);
-                self.cut_off(ground);
+                self.cut_off(now, ground);
                 self.over = Some(Exit::Killed);
                 return;
             }

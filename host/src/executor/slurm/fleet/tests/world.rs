@@ -451,8 +451,6 @@ impl World {
             other => self.tell(format!("{other:?}")),
         }
         match action {
-            // For the journal only.
-            Action::Late(..) => {}
             Action::Tell(name, order) => {
                 if let Order::Take(batch) = &order {
                     self.check_batch(name, batch);
@@ -480,7 +478,7 @@ impl World {
                 }
                 self.send(Post::Scancel(jobs), 10, 500);
             }
-            Action::Started(..) | Action::Note(..) => {}
+            Action::Started(..) | Action::Note(..) | Action::Late(..) => {}
             Action::Gone { worker, seat, how, requeued, .. } => {
                 let well = ["left after", "was cancelled"].iter().any(|text| how.starts_with(text));
                 if worker.is_some() && !well {
