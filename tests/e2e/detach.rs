@@ -148,7 +148,7 @@ fn it_goes_on_without_its_terminal() {
 
     let told = stop(&bench, &[]).expect(0);
     assert_says(&told.stdout, &[&format!("Process {} on ", run.pid), "with exit code 143"]);
-    assert!(!alive(run.pid), "it is waited for");
+    wait_until("it is gone", || !alive(run.pid));
     let seen = attached.wait().expect(143).says("The run ended").says("with exit code 143");
     assert_eq!(seen.stdout, run.log(), "all was shown");
     assert_says(&run.log(), &["Received signal 15", "2 succeeded", "Task shutdown complete"]);
@@ -388,9 +388,11 @@ fn one_of_several_is_named() {
         done.says("no run is recorded in");
     }
     stop(&bench, &["--task-name", "one"]).expect(0);
-    assert!(!alive(one.pid) && alive(two.pid));
+    // The process outlives its lock by a moment.
+    wait_until("the one is gone", || !alive(one.pid));
+    assert!(alive(two.pid));
     stop(&bench, &[]).expect(0);
-    assert!(!alive(two.pid));
+    wait_until("it is gone", || !alive(two.pid));
     attach(&bench, &[]).expect(2).says("and none is at work").says("one, two");
     let done = stop(&bench, &[]).expect(0);
     assert_says(&done.stdout, &["Nothing is at work in"]);

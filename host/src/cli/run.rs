@@ -486,7 +486,7 @@ fn slurm_plan(workers: Workers, plan: &Plan, hosts: Vec<String>) -> SlurmPlan {
         instances: plan.instances,
         // Decided when the task is loaded for good.
         interruptible: false,
-                idle_timeout: workers.idle_timeout,
+        idle_timeout: workers.idle_timeout,
         job: format!("{:?}", workers.request),
         wall_time: workers.wall_time,
     };

@@ -71,7 +71,7 @@ pub struct WorkerPlan {
     pub interruptible: bool,
     /// When a worker leaves that has nothing to do.
     pub idle_timeout: Duration,
-        /// What Slurm was asked for: workers of another job are another run's.
+    /// What Slurm was asked for: workers of another job are another run's.
     pub job: String,
     /// Its job's wall time, where that is known.
     pub wall_time: Option<Duration>,
