@@ -306,7 +306,10 @@ fn now_does_not_wait_for_what_is_in_flight() {
         } else {
             stop(&bench, &["--now"]).expect(0);
         }
-        live.wait().expect(143).says("again, leaving at once");
+        // Two signals that come together are seen in either order.
+        let done = live.wait();
+        assert!([130, 143].contains(&done.code), "{}", done.stderr);
+        done.says("again, leaving at once");
         assert_eq!(bench.names(), [""; 0]);
     }
     assert_eq!(bench.history("gated", "a.txt"), ["interrupted"; 2]);
