@@ -1,5 +1,5 @@
 //! What a coordinator has patience with: stories of seconds and minutes, told side
-//! by side.
+//! by side. Some are in the modules that they belong to.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,17 @@ fn what_takes_its_time() {
         &a_worker_that_was_given_up_is_sent_away,
         &what_a_lost_node_publishes_first_stands,
         &a_rate_is_kept_over_all_workers,
+        &killer::one_among_many,
+        &killer::some_among_many,
+        &killer::one_that_was_only_there,
+        &options::the_host_is_not_there,
+        &options::logs_cannot_be_opened,
+        &options::outputs_cannot_be_seen,
+        &trouble::slurm_is_away,
+        &trouble::slurm_is_busy,
+        &trouble::slurm_sets_limits,
+        &trouble::jobs_go_on_while_slurm_cannot_be_asked,
+        &view::status_shows_workers_and_why_there_are_not_more,
     ]);
 }
 

@@ -1,4 +1,5 @@
-//! A file that kills its workers kills two of them, and no more.
+//! A file that kills its workers kills two of them, and no more. The stories are
+//! told in [`awaits`](super::awaits).
 
 use super::*;
 
@@ -11,12 +12,7 @@ fn kills(name: &str) -> String {
     )
 }
 
-#[test]
-fn a_file_that_kills_its_workers_gets_its_err() {
-    together(&[&one_among_many, &some_among_many, &one_that_was_only_there]);
-}
-
-fn one_among_many() {
+pub(super) fn one_among_many() {
     let fake = FakeSlurm::new();
     let site = Site::with_files(30);
     // It never ends by itself.
@@ -49,7 +45,7 @@ fn one_among_many() {
     assert_no_job(&fake);
 }
 
-fn some_among_many() {
+pub(super) fn some_among_many() {
     let fake = FakeSlurm::new();
     let site = Site::with_files(20);
     for number in [3, 4, 11] {
@@ -71,7 +67,7 @@ fn some_among_many() {
 }
 
 /// Its neighbours are not blamed.
-fn one_that_was_only_there() {
+pub(super) fn one_that_was_only_there() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt", "b.txt", "c.txt", "d.txt"], "wait here");
     let more = ["--max-workers", "1", "--concurrency-limit", "4", "--files-per-worker", "4"];

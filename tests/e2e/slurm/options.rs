@@ -157,12 +157,7 @@ fn what_is_asked_for_is_what_slurm_is_asked_for() {
     assert_no_job(&fake);
 }
 
-#[test]
-fn workers_that_cannot_start_stop_the_run() {
-    together(&[&the_host_is_not_there, &logs_cannot_be_opened, &outputs_cannot_be_seen]);
-}
-
-fn the_host_is_not_there() {
+pub(super) fn the_host_is_not_there() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     // Nodes see another /opt than the login node.
@@ -196,7 +191,7 @@ fn the_host_is_not_there() {
 
 /// Slurm ends a job whose log cannot be opened before it begins, as the fake does
 /// where the directory to work in is gone.
-fn logs_cannot_be_opened() {
+pub(super) fn logs_cannot_be_opened() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     let gone = site.bench.path().join("gone");
@@ -214,7 +209,7 @@ fn logs_cannot_be_opened() {
     assert_no_job(&fake);
 }
 
-fn outputs_cannot_be_seen() {
+pub(super) fn outputs_cannot_be_seen() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt"], "text");
     let out = site.bench.output();

@@ -7,18 +7,21 @@ use super::*;
 const AWAY: &str = "sbatch: error: Batch job submission failed: Unable to contact slurm controller \
                     (connect failure)";
 
-#[test]
-fn submissions_that_fail_are_made_again_after_a_while() {
+pub(super) fn slurm_is_away() {
+    submissions_fail_for_a_while(AWAY, "Slurm does not answer, waiting for it");
+}
+
+pub(super) fn slurm_is_busy() {
     let busy = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\
                 sbatch: error: Batch job submission failed: Resource temporarily unavailable";
+    submissions_fail_for_a_while(busy, "Slurm takes no more workers now");
+}
+
+pub(super) fn slurm_sets_limits() {
     let limited = "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission \
                    failed: Job violates accounting/QOS policy (job submit limit, user's size and/or \
                    time limits)";
-    together(&[
-        &|| submissions_fail_for_a_while(AWAY, "Slurm does not answer, waiting for it"),
-        &|| submissions_fail_for_a_while(busy, "Slurm takes no more workers now"),
-        &|| submissions_fail_for_a_while(limited, "Slurm takes no more workers now"),
-    ]);
+    submissions_fail_for_a_while(limited, "Slurm takes no more workers now");
 }
 
 fn submissions_fail_for_a_while(message: &str, said: &str) {
@@ -89,8 +92,7 @@ fn an_answer_is_lost(fault: Fault) {
     assert_no_job(&fake);
 }
 
-#[test]
-fn jobs_go_on_while_slurm_cannot_be_asked() {
+pub(super) fn jobs_go_on_while_slurm_cannot_be_asked() {
     let fake = FakeSlurm::new();
     let site = Site::with_files(20);
     let more = ["--max-workers", "2", "--pause", "300", "--files-per-worker", "9"];

@@ -10,8 +10,7 @@ fn status(site: &Site) -> String {
     finish(host().arg("status").arg(site.bench.output())).expect(0).stdout
 }
 
-#[test]
-fn status_shows_workers_and_why_there_are_not_more() {
+pub(super) fn status_shows_workers_and_why_there_are_not_more() {
     let fake = FakeSlurm::new();
     let site = Site::with(&["a.txt", "b.txt", "c.txt", "d.txt"], "wait here");
     fake.hold_for("QOSMaxJobsPerUserLimit");

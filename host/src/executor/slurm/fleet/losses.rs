@@ -96,6 +96,8 @@ impl Fleet {
                 let patience = match worker.restart {
                     // It may have begun and ended between two looks.
                     None if !worker.vacated => FIRST_WORDS,
+                    // It went by itself, and its good-bye may be on its way.
+                    Some(_) if *state == State::Completed => LAST_WORDS,
                     Some(_) if !worker.held.is_empty() => LAST_WORDS,
                     _ => Duration::ZERO,
                 };

@@ -371,6 +371,8 @@ impl Cluster {
                 self.jobs.remove(&id);
             }
             Fate::CancelledBefore if job.state != State::Pending => {}
+            // It has all of its time again: longer than between two looks at it.
+            Fate::TimedOut if job.restart > 0 => {}
             other => {
                 let alive = other == Fate::NodeFailAlive;
                 self.end(id, other.state().unwrap_or(State::Failed), !alive, now, ground);

@@ -2,13 +2,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::super::super::autoscale::Limits;
 use super::cluster::{Fate, NODES, Weather};
 use super::worker::{End, File, MS, S};
 use super::world::{Scene, World};
 use crate::executor::gate::Rate;
-use crate::outcome::Outcome;
 use crate::schedule::Ending;
 
 /// Longest time that a run may take, once all trouble is over.
@@ -250,5 +250,11 @@ proptest! {
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+    // The same worlds every time; `PROPTEST_CASES=1000` looks at so many others.
+    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let (cases, rng_seed) = match wanted {
+        Some(cases) => (cases, RngSeed::Random),
+        None => (64, RngSeed::Fixed(4)),
+    };
+    ProptestConfig { cases, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
 }
