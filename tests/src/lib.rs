@@ -47,6 +47,11 @@ pub fn plugin(name: &str) -> PathBuf {
     built(target().join(format!("components/{name}.wasm")))
 }
 
+/// A component of `tests/conformance`.
+pub fn conformance(language: &str) -> PathBuf {
+    built(target().join(format!("components/conformance/{language}.wasm")))
+}
+
 /// The host, to be given arguments. Compiled components are shared between
 /// tests, and with nobody else.
 pub fn host() -> Command {

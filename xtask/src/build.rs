@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     process::{self, heading, note, step},
+    projects::{self, Language, Missing},
     repo, setup,
     toolchain::Toolchain,
 };
@@ -44,17 +45,9 @@ pub fn command(arguments: &[String]) -> Result<()> {
     }
     if guests {
         test_guests(&toolchain)?;
+        projects::conformance(&toolchain)?;
     }
     Ok(())
-}
-
-/// What to do about a plugin whose tools are not set up.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Missing {
-    /// Leave the plugin out, and say how to build it.
-    Tell,
-    /// Install them.
-    Install,
 }
 
 /// The host, optimised: `target/release/tigerflow-host`.
@@ -72,14 +65,27 @@ pub fn plugins(toolchain: &Toolchain, missing: Missing) -> Result<()> {
     for folder in scripted_plugins()? {
         scripted_plugin(toolchain, &folder, missing)?;
     }
+    for folder in projects::foreign_plugins()? {
+        projects::project(toolchain, &folder, &component_of(&folder), missing)?;
+    }
     Ok(())
+}
+
+/// Where a plugin's component belongs.
+fn component_of(folder: &Path) -> PathBuf {
+    let name = folder.file_name().expect("a folder in plugins/ has a name");
+    repo::components().join(name).with_extension("wasm")
 }
 
 /// One plugin, whatever it is built with.
 pub fn plugin(toolchain: &Toolchain, name: &str) -> Result<()> {
     let folder = repo::path("plugins").join(name);
+    if !folder.is_dir() {
+        bail!("there is no plugin `{name}`: plugins/{name} does not exist");
+    }
     if !folder.join("Cargo.toml").exists() {
-        bail!("there is no plugin `{name}`: plugins/{name}/Cargo.toml does not exist");
+        Language::of(&folder)?.set_up()?;
+        return projects::project(toolchain, &folder, &component_of(&folder), Missing::Install);
     }
     if folder.join("build.sh").exists() {
         return scripted_plugin(toolchain, &folder, Missing::Install);

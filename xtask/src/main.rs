@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod demo;
 mod process;
+mod projects;
 mod repo;
 mod setup;
 mod test;
@@ -27,12 +28,14 @@ Start here:
   test [FILTER]...      Set up, build, and run every test whose name contains a FILTER (all by default)
 
 Commands:
-  setup [WHAT]...       Install what guests are built with: rust (default), python, go, js, c, all.
-                        Goes to .tools/ in this checkout; a second time it only checks.
+  setup [WHAT]...       Install what tasks are built with: rust (default), python, go, js, c, all.
+                        Goes to .tools/ in this checkout; a second time it only checks. Node.js with
+                        npm must be there.
                         slurm: the Slurm that tests start clusters of, by apt-get if we are root
   build [NAME]...       The host to target/release/tigerflow-host, each plugin (or just the plugins
                         NAME) to target/components/NAME.wasm
-        --guests          the components that tests use, too: target/components/guests/NAME.wasm
+        --guests          the components that tests use, too: target/components/guests/NAME.wasm,
+                          and one for each language: target/components/conformance/LANGUAGE.wasm
   ci                    What CI runs: format, clippy with warnings denied, then `test`
   bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
         --only SECTION    one section of: native, tigerflow, start, memory, python, waiting, in-flight,

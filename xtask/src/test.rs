@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    build::{self, GUEST_TARGET, Missing},
+    build::{self, GUEST_TARGET},
     process::{self, heading, note, step},
+    projects::{self, Language, Missing},
     repo, setup,
     toolchain::Toolchain,
 };
@@ -58,10 +59,15 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
         tally.left_out.push(text);
     }
 
+    for language in Language::ALL {
+        language.set_up()?;
+    }
+
     heading("Build");
     build::host()?;
     build::plugins(&toolchain, Missing::Install)?;
     build::test_guests(&toolchain)?;
+    projects::conformance(&toolchain)?;
 
     heading("The SDK's smallest task, built both ways");
     tally.smallest_task(&toolchain, filters);
@@ -69,6 +75,8 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
         heading(&format!("Native tests of {folder}"));
         tally.suite(folder, native_tests(&toolchain, folder), filters)?;
     }
+    heading("Tests of the other SDKs and their plugins, by their own tools");
+    tally.foreign(&toolchain, filters)?;
     // One package at a time: what Cargo builds for a whole workspace has the features that any member wants, and
     // wasmtime would be compiled again for those.
     for package in packages()? {
@@ -78,6 +86,18 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
         tally.suite(&package, cargo, filters)?;
     }
     Ok(())
+}
+
+/// The SDKs and plugins in other languages than Rust that have tests.
+fn foreign_suites() -> Result<Vec<(PathBuf, Language)>> {
+    let sdks = [Language::Python, Language::Go, Language::Js, Language::C]
+        .map(|language| (repo::path("guest-sdk").join(language.name()), language));
+    let plugins = projects::foreign_plugins()?.into_iter().map(|folder| {
+        let language = Language::of(&folder)?;
+        Ok((folder, language))
+    });
+    let plugins: Vec<_> = plugins.collect::<Result<_>>()?;
+    Ok(sdks.into_iter().chain(plugins).collect())
 }
 
 /// The members of the host's workspace.
@@ -125,6 +145,45 @@ impl Tally {
         Ok(())
     }
 
+    /// What the other languages' own test runners run; each is one test.
+    fn foreign(&mut self, toolchain: &Toolchain, filters: &[String]) -> Result<()> {
+        for (folder, language) in foreign_suites()? {
+            let name = format!("tests of {}", repo::shown(&folder));
+            if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+                continue;
+            }
+            let words: &[&str] = match language {
+                Language::Python => &["python3", "-m", "unittest", "discover", "-s", "tests", "-q"],
+                Language::Go => &["go", "test", "./..."],
+                Language::Js => &["npm", "test", "--silent"],
+                Language::C => &["make", "--silent", "test"],
+                Language::Rust => continue,
+            };
+            let mut command = toolchain.command(words[0]);
+            command.current_dir(&folder).args(&words[1..]);
+            command.env("PYTHONDONTWRITEBYTECODE", "1");
+            command.env("PYTHONPATH", repo::path("guest-sdk/python"));
+            self.one(&name, &mut command);
+        }
+        Ok(())
+    }
+
+    /// A command whose success is one test.
+    fn one(&mut self, name: &str, command: &mut Command) {
+        let result = step(name, || {
+            process::quietly(command)?;
+            Ok(((), "ok".to_owned()))
+        });
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                process::end_line();
+                self.failed += 1;
+                self.failures.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+
     /// Builds the smallest task as a component in both documented ways; each is one test.
     fn smallest_task(&mut self, toolchain: &Toolchain, filters: &[String]) {
         let folder = repo::path(SMALLEST_TASK);
@@ -139,24 +198,10 @@ impl Tally {
             if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
                 continue;
             }
-            let result = step(name, || {
-                let mut cargo = toolchain.command("cargo");
-                // A directory of their own: both ways leave a file of the same name.
-                cargo
-                    .current_dir(&folder)
-                    .args(arguments)
-                    .env("CARGO_TARGET_DIR", both_ways_target());
-                process::cargo_quietly(&mut cargo)?;
-                Ok(((), "ok".to_owned()))
-            });
-            match result {
-                Ok(()) => self.passed += 1,
-                Err(error) => {
-                    process::end_line();
-                    self.failed += 1;
-                    self.failures.push(format!("{name}: {error:#}"));
-                }
-            }
+            let mut cargo = toolchain.command("cargo");
+            // A directory of their own: both ways leave a file of the same name.
+            cargo.current_dir(&folder).args(arguments).env("CARGO_TARGET_DIR", both_ways_target());
+            self.one(name, &mut cargo);
         }
     }
 

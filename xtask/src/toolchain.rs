@@ -57,6 +57,10 @@ impl Toolchain {
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut folders =
             vec![repo::tools().join("bin"), repo::tools().join("cargo-component/bin")];
+        let go = crate::setup::go_folder().join("bin");
+        if go.exists() {
+            folders.push(go);
+        }
         let mut variables = vec![];
         if let Self::Local(folder) = self {
             folders.insert(0, folder.join("bin"));

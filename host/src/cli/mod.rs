@@ -6,6 +6,7 @@ mod grants;
 mod inspect;
 mod parameters;
 mod policies;
+mod project;
 mod run;
 mod secrets;
 mod slurm;
@@ -49,6 +50,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(project::NewArgs),
+    Build(project::BuildArgs),
     Run(Box<run::RunArgs>),
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
@@ -137,6 +140,12 @@ fn code_of(error: &anyhow::Error) -> u8 {
     use crate::run::plan::DirectoryError;
     use crate::workspace::Error as WorkspaceError;
     use crate::workspace::lock::LockError;
+    use crate::project::ProjectError;
+    match error.downcast_ref() {
+        Some(ProjectError::File { .. }) => return EXIT_HOST,
+        Some(_) => return EXIT_USAGE,
+        None => {}
+    }
     if error.is::<Usage>() || error.is::<LoadError>() || error.is::<DirectoryError>() {
         return EXIT_USAGE;
     }
@@ -163,6 +172,8 @@ fn dispatch(arguments: Vec<OsString>) -> anyhow::Result<u8> {
     match Cli::try_parse_from(&arguments)?.command {
         // Without a component clap itself has said what is missing.
         Command::Run(_) => Err(Usage("the component is missing".into()).into()),
+        Command::New(args) => project::new(&args),
+        Command::Build(args) => project::build(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => status::status(&args),
         Command::Attach(args) => attach::attach(&args),

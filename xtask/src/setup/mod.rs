@@ -2,6 +2,7 @@
 //!
 //! Each part first looks whether it is done, so a second run only looks.
 
+mod go;
 mod rust;
 mod slurm;
 mod tools;
@@ -10,13 +11,14 @@ use anyhow::{Result, bail};
 
 use crate::process;
 
+pub use go::{folder as go_folder, go};
 pub use rust::{cargo_component, rust};
 pub use slurm::slurm;
-pub use tools::{python_tool, venv, zig};
+pub use tools::{node, python_tool, venv, zig};
 
 /// `cargo xtask setup [WHAT]…`
 pub fn command(arguments: &[String]) -> Result<()> {
-    let all = ["rust", "c", "python", "go", "js"];
+    let all = ["rust", "python", "go", "js", "c"];
     let mut chosen: Vec<&str> = vec![];
     for word in arguments {
         match word.as_str() {
@@ -38,11 +40,11 @@ pub fn command(arguments: &[String]) -> Result<()> {
                 rust()?;
                 cargo_component()?;
             }
-            "c" => tools::c()?,
-            "python" => tools::python()?,
-            "go" => tools::go()?,
+            "c" => zig()?,
+            "python" => drop(python_tool()?),
+            "go" => go()?,
             "slurm" => slurm()?,
-            _ => tools::js()?,
+            _ => node()?,
         }
     }
     Ok(())

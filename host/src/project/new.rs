@@ -1,0 +1,62 @@
+//! A new project: a template with its names filled in, and the SDK beside it.
+
+use std::path::Path;
+
+use heck::{ToSnakeCase, ToUpperCamelCase};
+
+use super::{Language, ProjectError, files};
+
+/// Whether a task can be called so: kebab-case that begins with a letter.
+pub fn is_name(name: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word)
+}
+
+/// Makes the project `directory`, whose last part is the task's name.
+///
+/// # Errors
+/// When the name is none, or something is there already.
+pub fn create(language: Language, directory: &Path) -> Result<(), ProjectError> {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    if !is_name(&name) {
+        return Err(ProjectError::Place(format!(
+            "a task cannot be called `{name}`: use lower-case letters, digits and single dashes, as in \
+             `count-words`"
+        )));
+    }
+    let there = std::fs::read_dir(directory);
+    if there.is_ok_and(|mut entries| entries.next().is_some()) || directory.is_file() {
+        return Err(ProjectError::Place(format!(
+            "`{}` is there already; choose another name, or remove it",
+            directory.display()
+        )));
+    }
+    let fill = |text: &str| {
+        text.replace("{{name}}", &name)
+            .replace("{{name_snake}}", &name.to_snake_case())
+            .replace("{{NamePascal}}", &name.to_upper_camel_case())
+    };
+    let filled = files::template(language).map(|(path, bytes)| match String::from_utf8(bytes) {
+        Ok(text) => (fill(&path), fill(&text).into_bytes()),
+        Err(error) => (fill(&path), error.into_bytes()),
+    });
+    files::write(filled, directory)?;
+    files::write(files::sdk(language), &directory.join("sdk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_are_kebab_case() {
+        for good in ["a", "hello", "count-words", "mp3-to-text", "x2"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "2x", "Hello", "count_words", "-a", "a-", "a--b", "größe", "a b", "..", "."] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}
