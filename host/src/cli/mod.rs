@@ -136,11 +136,11 @@ pub fn main() -> ExitCode {
 struct Usage(String);
 
 fn code_of(error: &anyhow::Error) -> u8 {
+    use crate::project::ProjectError;
     use crate::run::RunError;
     use crate::run::plan::DirectoryError;
     use crate::workspace::Error as WorkspaceError;
     use crate::workspace::lock::LockError;
-    use crate::project::ProjectError;
     match error.downcast_ref() {
         Some(ProjectError::File { .. }) => return EXIT_HOST,
         Some(_) => return EXIT_USAGE,

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use wasm_encoder::{Module, RawSection};
+use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -29,11 +31,48 @@ fn encode(core: &[u8], wit: &Path, world: &str) -> anyhow::Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;
-    let mut module = core.to_vec();
+    let mut module = without_debug_data(core)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default()
         .module(&module)?
         .adapter(ADAPTER_NAME, ADAPTER)?
         .validate(true)
         .encode()
+}
+
+/// DWARF, of a C library mostly, is ten times the code; the names of functions
+/// stay, for backtraces.
+fn without_debug_data(core: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut module = Module::new();
+    for payload in Parser::new(0).parse_all(core) {
+        let payload = payload?;
+        if let Payload::CustomSection(section) = &payload
+            && section.name().starts_with(".debug")
+        {
+            continue;
+        }
+        if let Some((id, range)) = payload.as_section() {
+            module.section(&RawSection { id, data: &core[range] });
+        }
+    }
+    Ok(module.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::CustomSection;
+
+    #[test]
+    fn only_debug_data_goes() {
+        let mut module = Module::new();
+        for (name, data) in [(".debug_info", "much"), ("name", "names"), (".debug_line", "more")] {
+            module.section(&CustomSection { name: name.into(), data: data.as_bytes().into() });
+        }
+        let stripped = without_debug_data(&module.finish()).unwrap();
+        let mut expected = Module::new();
+        expected.section(&CustomSection { name: "name".into(), data: b"names".into() });
+        assert_eq!(stripped, expected.finish());
+        assert!(without_debug_data(b"no module").is_err());
+    }
 }

@@ -25,13 +25,17 @@ pub fn build(project: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
         .map_err(ProjectError::file("create a directory in", &std::env::temp_dir()))?;
     let core = folder.path().join("core.wasm");
     let mut command = Command::new(&go);
-    command.current_dir(project).envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("CGO_ENABLED", "0")]);
+    command.current_dir(project).envs([
+        ("GOOS", "wasip1"),
+        ("GOARCH", "wasm"),
+        ("CGO_ENABLED", "0"),
+    ]);
     command.args(["build", "-trimpath", "-buildmode=c-shared"]);
     command.arg("-ldflags=-checklinkname=0 -w").arg("-o").arg(&core).arg(".");
     tools::run(&mut command)?;
     let core = std::fs::read(&core).map_err(ProjectError::file("read", &core))?;
     let sdk = sdk_directory(Language::Go, Some(project))?;
-    publish(&core_module::component(&core, &sdk.path().join("wit"), "go-task")?, &place)?;
+    publish(&core_module::component(&core, &sdk.path().join("wit"), "task")?, &place)?;
     Ok(place)
 }
 

@@ -55,7 +55,8 @@ mod tests {
         for good in ["a", "hello", "count-words", "mp3-to-text", "x2"] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", "2x", "Hello", "count_words", "-a", "a-", "a--b", "größe", "a b", "..", "."] {
+        for bad in ["", "2x", "Hello", "count_words", "-a", "a-", "a--b", "größe", "a b", "..", "."]
+        {
             assert!(!is_name(bad), "{bad}");
         }
     }

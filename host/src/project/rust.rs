@@ -10,10 +10,7 @@ use super::{ProjectError, publish, tools};
 const TARGET: &str = "wasm32-wasip2";
 const GET_RUST: &str = "install Rust 1.95 or newer (https://rustup.rs)";
 
-pub fn build(
-    project: &Path,
-    place: impl FnOnce(&str) -> PathBuf,
-) -> Result<PathBuf, ProjectError> {
+pub fn build(project: &Path, place: impl FnOnce(&str) -> PathBuf) -> Result<PathBuf, ProjectError> {
     let cargo = tools::require("cargo", GET_RUST)?;
     require_target(project)?;
     let mut command = Command::new(cargo);
@@ -42,8 +39,7 @@ pub fn build(
 /// Without std for the target the compiler says "can't find crate for `std`".
 fn require_target(project: &Path) -> Result<(), ProjectError> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let sysroot =
-        tools::ask(Command::new(rustc).current_dir(project).args(["--print", "sysroot"]));
+    let sysroot = tools::ask(Command::new(rustc).current_dir(project).args(["--print", "sysroot"]));
     let there = sysroot
         .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(TARGET).is_dir());
     if there {

@@ -23,10 +23,7 @@ pub fn require(program: &str, remedy: &str) -> Result<PathBuf, ProjectError> {
 }
 
 pub fn missing(program: &str, remedy: &str) -> ProjectError {
-    ProjectError::Tool {
-        problem: format!("`{program}` is not on PATH"),
-        remedy: remedy.to_owned(),
-    }
+    ProjectError::Tool { problem: format!("`{program}` is not on PATH"), remedy: remedy.to_owned() }
 }
 
 /// Runs a command. What it says goes to our stderr, as it comes.
@@ -72,6 +69,7 @@ fn check(command: &Command, status: ExitStatus, hint: &str) -> Result<(), Projec
 /// A command as a person types it: the program's name, and its arguments.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let words = std::iter::once(program.file_name().unwrap_or(OsStr::new(""))).chain(command.get_args());
+    let words =
+        std::iter::once(program.file_name().unwrap_or(OsStr::new(""))).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
