@@ -38,8 +38,8 @@ Commands:
                           and one for each language: target/components/conformance/LANGUAGE.wasm
   ci                    What CI runs: format, clippy with warnings denied, then `test`
   bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
-        --only SECTION    one section of: native, tigerflow, start, memory, python, waiting, in-flight,
-                          embed, slurm, simulate (repeatable)
+        --only SECTION    one section of: native, tigerflow, start, memory, python, languages, waiting,
+                          in-flight, embed, slurm, simulate (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 
@@ -82,6 +82,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "env" => toolchain::print_environment()?,
         // Hidden: `bench` starts these in processes of their own, to measure them.
         "__native-upper" => bench::native::child(rest)?,
+        "__native-words" => bench::languages::child(rest)?,
         "help" | "--help" | "-h" => print!("{HELP}"),
         other => {
             bail!("`{other}` is not a command of `cargo xtask`; `cargo xtask help` lists them")

@@ -90,14 +90,21 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
 
 /// The SDKs and plugins in other languages than Rust that have tests.
 fn foreign_suites() -> Result<Vec<(PathBuf, Language)>> {
-    let sdks = [Language::Python, Language::Go, Language::Js, Language::C]
-        .map(|language| (repo::path("guest-sdk").join(language.name()), language));
-    let plugins = projects::foreign_plugins()?.into_iter().map(|folder| {
+    let sdk = |language: Language| repo::path("guest-sdk").join(language.name());
+    let mut suites: Vec<(PathBuf, Language)> =
+        Language::ALL.into_iter().map(|language| (sdk(language), language)).collect();
+    for folder in projects::foreign_plugins()? {
         let language = Language::of(&folder)?;
-        Ok((folder, language))
+        suites.push((folder, language));
+    }
+    suites.retain(|(folder, language)| match language {
+        Language::Rust => false,
+        Language::Python => folder.join("tests").exists(),
+        Language::Go => folder.join("go.mod").exists(),
+        Language::Js => folder.join("package.json").exists(),
+        Language::C => folder.join("Makefile").exists(),
     });
-    let plugins: Vec<_> = plugins.collect::<Result<_>>()?;
-    Ok(sdks.into_iter().chain(plugins).collect())
+    Ok(suites)
 }
 
 /// The members of the host's workspace.

@@ -5,6 +5,7 @@
 
 mod embed;
 mod in_flight;
+pub mod languages;
 mod machine;
 mod measure;
 mod memory;
@@ -66,12 +67,13 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 10] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("native", throughput::section),
     ("tigerflow", tigerflow::section),
     ("start", start::section),
     ("memory", memory::section),
     ("python", python::section),
+    ("languages", languages::section),
     ("waiting", waiting::section),
     ("in-flight", in_flight::section),
     ("embed", embed::section),

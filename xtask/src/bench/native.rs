@@ -27,7 +27,7 @@ pub fn build() -> Result<()> {
     })
 }
 
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     repo::target().join("release/xtask")
 }
 

@@ -29,6 +29,31 @@ impl Workload {
         })
     }
 
+    /// `files` texts of words of some letters, frequent ones and rare ones, in `SCRATCH/NAME`.
+    pub fn texts(bench: &Bench, name: &str, files: usize, size: usize) -> Result<Self> {
+        Self::of(bench, name, files, |file| {
+            let mut state = file as u64 + 1;
+            let mut next = move || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize
+            };
+            let mut text = Vec::with_capacity(size + 16);
+            while text.len() < size {
+                // The smaller of three: some words are frequent, most are rare.
+                let mut word = (next() % 20_000).min(next() % 20_000).min(next() % 20_000) + 26;
+                while word > 0 {
+                    text.push(b'a' + (word % 26) as u8);
+                    word /= 26;
+                }
+                text.push(if next() % 12 == 0 { b'\n' } else { b' ' });
+            }
+            text.truncate(size);
+            text
+        })
+    }
+
     /// `files` files of the same content, in `SCRATCH/NAME`.
     pub fn saying(bench: &Bench, name: &str, files: usize, content: &str) -> Result<Self> {
         Self::of(bench, name, files, |_| content.into())
