@@ -69,7 +69,7 @@ const LANGUAGES: [Language; 5] = [
         name: "c",
         title: "C",
         missing_file: "ENOENT",
-        mistake: "Trap",
+        mistake: "AssertionFailed",
         memory_limit: "32M",
         asynchronous: Err("C has no coroutines"),
         without: &[("http", "there is no HTTP client for C in the SDK")],

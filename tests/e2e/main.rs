@@ -24,5 +24,6 @@ mod secrets;
 mod serve;
 mod slurm;
 mod status;
+mod tigerflow;
 mod unprivileged;
 mod usage;

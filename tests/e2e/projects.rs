@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -24,7 +24,8 @@ static ENVIRONMENT: LazyLock<Vec<(String, OsString)>> = LazyLock::new(|| {
     variables
 });
 
-fn build() -> Command {
+/// `build`, with the languages' tools.
+pub fn build() -> Command {
     let mut command = host();
     command.arg("build").envs(ENVIRONMENT.iter().cloned()).env_remove("RUSTUP_TOOLCHAIN");
     command
@@ -150,46 +151,5 @@ fn mistakes_in_the_source_are_shown() {
         fs::write(project.join(file), text).expect("a file");
         let done = finish(build().arg(&project)).expect(2).says(said);
         assert!(!project.join(format!("{language}.wasm")).exists(), "{}", done.stderr);
-    }
-}
-
-/// A task of a single file, as TigerFlow's are.
-fn single_file(name: &str) -> (TempDir, PathBuf) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tigerflow").join(name);
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let copy = place.path().join(name);
-    fs::copy(source, &copy).expect("copied");
-    let component = copy.with_extension("wasm");
-    finish(build().arg(&copy).arg("-o").arg(&component)).expect(0);
-    (place, component)
-}
-
-#[test]
-fn tigerflows_hello_runs_word_for_word() {
-    let (_place, component) = single_file("hello.py");
-    let bench = Bench::new();
-    for number in 1..=5 {
-        bench.add(format!("{number}.txt"), format!("text {number}\n"));
-    }
-    let done = bench.run(&component, &["--concurrency-limit", "1"]).expect(0);
-    for number in 1..=5 {
-        assert_eq!(bench.out(format!("{number}.out")), format!("Hello, TEXT {number}\n"));
-    }
-    assert_eq!(done.stdout, "Setup executed successfully!\nTeardown executed successfully!\n");
-    let lines: Vec<&str> = done
-        .stderr
-        .lines()
-        .filter_map(|line| line.split_once("| "))
-        .map(|(_, rest)| rest)
-        .collect();
-    for line in [
-        "INFO     | Setting up task",
-        "INFO     | Task setup complete",
-        "INFO     | Starting processing: 5.txt",
-        "INFO     | Successfully processed: 5.txt",
-        "INFO     | Shutting down task",
-        "INFO     | Task shutdown complete",
-    ] {
-        assert!(lines.contains(&line), "`{line}` is missing in {lines:?}");
     }
 }

@@ -58,8 +58,10 @@ fn crash(
         return ("OutputLimit", message);
     }
     // Growth may be refused, and the guest go on and panic for another reason.
-    let panic = panic_message(stderr);
-    if guest.was_refused_memory(lane) && panic.as_ref().is_none_or(|p| p.contains("alloc")) {
+    let panic = last_words(stderr);
+    let of_memory =
+        |words: &str| ["alloc", "out of memory"].iter().any(|part| words.contains(part));
+    if guest.was_refused_memory(lane) && panic.as_ref().is_none_or(|(_, words)| of_memory(words)) {
         let limit = size(guest.memory.limit as u64);
         let message = format!("it needs more memory than {limit} (raise --memory-limit to let it)");
         return ("MemoryLimit", message);
@@ -84,8 +86,8 @@ fn crash(
         let message = format!("the task ended its process {with} instead of returning");
         return ("Exit", message);
     }
-    if let Some(message) = panic {
-        return ("Panic", message);
+    if let Some(panic) = panic {
+        return panic;
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
@@ -103,9 +105,18 @@ fn crash(
     }
 }
 
-/// The last panic that a Rust guest wrote to stderr, on one line:
-/// `panicked at src/lib.rs:12:5: boom`.
-fn panic_message(stderr: &str) -> Option<String> {
+/// What a guest wrote to stderr before it aborted itself, where its language's
+/// words for that are known.
+fn last_words(stderr: &str) -> Option<(&'static str, String)> {
+    let (kind, words) = rust_panic(stderr)
+        .map(|words| ("Panic", words))
+        .or_else(|| go_panic(stderr).map(|words| ("Panic", words)))
+        .or_else(|| c_assertion(stderr).map(|words| ("AssertionFailed", words)))?;
+    Some((kind, clip(words)))
+}
+
+/// `panicked at src/lib.rs:12:5: boom`, on one line.
+fn rust_panic(stderr: &str) -> Option<String> {
     let at = stderr.rfind("panicked at ")?;
     let mut lines = stderr[at..].lines();
     let mut message = lines.next()?.trim_end().to_owned();
@@ -114,7 +125,22 @@ fn panic_message(stderr: &str) -> Option<String> {
         message.push(' ');
         message.push_str(line.trim());
     }
-    Some(clip(message.trim_end().to_owned()))
+    Some(message.trim_end().to_owned())
+}
+
+/// `panic: boom` or `fatal error: all goroutines are asleep - deadlock!`, before
+/// the goroutines' traces.
+fn go_panic(stderr: &str) -> Option<String> {
+    let before = &stderr[..stderr.rfind("\ngoroutine ")?];
+    let words = ["panic: ", "fatal error: "];
+    let of = |line: &str| words.iter().find_map(|word| line.strip_prefix(word).map(str::to_owned));
+    before.lines().rev().find_map(of)
+}
+
+/// `EXPRESSION (FILE: FUNCTION: LINE)`, of a failed `assert`.
+fn c_assertion(stderr: &str) -> Option<String> {
+    let last = stderr.lines().rev().find(|line| !line.is_empty())?;
+    last.strip_prefix("Assertion failed: ").map(str::to_owned)
 }
 
 /// The guest's frames with the names of its functions, innermost first.
@@ -151,10 +177,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_with_its_place() {
-        let stderr = "before\n\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nboom\n\
-                      note: run with `RUST_BACKTRACE=1`\n";
-        assert_eq!(panic_message(stderr).unwrap(), "panicked at src/lib.rs:12:5: boom");
-        assert_eq!(panic_message("quiet"), None);
+    fn last_words_are_read_in_each_language() {
+        let rust = "before\n\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nboom\n\
+                    note: run with `RUST_BACKTRACE=1`\n";
+        let go = "before\npanic: boom\n\ngoroutine 7 [running]:\nmain.run()\n\t/x/main.go:3\n\n\
+                  goroutine 1 [select]:\n";
+        let deadlock =
+            "fatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [sleep]:\n";
+        let c = "before\nAssertion failed: n > 0 (task.c: run: 12)\n";
+        for (stderr, kind, words) in [
+            (rust, "Panic", "panicked at src/lib.rs:12:5: boom"),
+            (go, "Panic", "boom"),
+            (deadlock, "Panic", "all goroutines are asleep - deadlock!"),
+            (c, "AssertionFailed", "n > 0 (task.c: run: 12)"),
+        ] {
+            assert_eq!(last_words(stderr), Some((kind, words.to_owned())));
+        }
+        assert_eq!(last_words("quiet"), None);
+        assert_eq!(last_words("panic: boom\nand went on"), None);
     }
 }

@@ -30,8 +30,8 @@ pub fn build(project: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
         ("GOARCH", "wasm"),
         ("CGO_ENABLED", "0"),
     ]);
-    command.args(["build", "-trimpath", "-buildmode=c-shared"]);
-    command.arg("-ldflags=-checklinkname=0 -w").arg("-o").arg(&core).arg(".");
+    command.args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared"]);
+    command.arg("-o").arg(&core).arg(".");
     tools::run(&mut command)?;
     let core = std::fs::read(&core).map_err(ProjectError::file("read", &core))?;
     let sdk = sdk_directory(Language::Go, Some(project))?;

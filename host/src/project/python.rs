@@ -13,10 +13,14 @@ const GET_PYTHON: &str = "install Python 3.10 or newer (https://python.org)";
 pub fn build(source: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
     let python = python()?;
     let sdk = sdk_directory(Language::Python, source.is_dir().then_some(source))?;
+    let source = source.canonicalize().map_err(ProjectError::file("find", source))?;
+    let output = std::path::absolute(&place).map_err(ProjectError::file("find", &place))?;
     let mut command = Command::new(python);
+    // Elsewhere Python would take the project's files for its own library's.
+    command.current_dir(sdk.path()).env("PYTHONPATH", sdk.path());
     // Nothing is left in the SDK that a project holds.
-    command.env("PYTHONPATH", sdk.path()).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.args(["-m", "tigerflow_task.build"]).arg(source).arg("-o").arg(&place);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(["-m", "tigerflow_task.build"]).arg(&source).arg("-o").arg(&output);
     if let Some(tool) = tools::find("componentize-py") {
         command.arg("--componentize-py").arg(tool);
     }

@@ -1,0 +1,3 @@
+module github.com/tigerflow-host/tigerflow-host/guest-sdk/go
+
+go 1.26
