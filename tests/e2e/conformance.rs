@@ -53,7 +53,9 @@ const LANGUAGES: [Language; 5] = [
         missing_file: "PathError",
         mistake: "Panic",
         memory_limit: "64M",
-        asynchronous: Err("the stock compiler makes no asynchronous exports"),
+        asynchronous: Err(
+            "the stock compiler makes no asynchronous exports: they need a patched Go",
+        ),
         without: &[],
     },
     Language {
@@ -71,8 +73,8 @@ const LANGUAGES: [Language; 5] = [
         missing_file: "ENOENT",
         mistake: "AssertionFailed",
         memory_limit: "32M",
-        asynchronous: Err("C has no coroutines"),
-        without: &[("http", "there is no HTTP client for C in the SDK")],
+        asynchronous: Err("the language has no `async`"),
+        without: &[("http", "WASI's C library has no HTTP client, and the SDK brings none")],
     },
 ];
 

@@ -289,13 +289,102 @@ fn ingest_is_not_started_without_its_directory() {
     run(&bench, "ingest", [".json", ".done"], &more).expect(4).says("must be a file name");
 }
 
+/// The output that a plugin's README shows behind its `cat`.
+fn shown(name: &str) -> String {
+    let readme = repository().join("plugins").join(name).join("README.md");
+    let text = fs::read_to_string(readme).expect("a README");
+    let (_, after) = text.split_once("\ncat out/").expect("a README shows an output");
+    let (_, block) = after.split_once("\n```\n\n```").expect("a block");
+    let (_, block) = block.split_once('\n').expect("a block");
+    block.split_once("\n```").expect("its end").0.to_owned()
+}
+
+/// Runs a plugin over its samples.
+fn run_samples(name: &str, extensions: [&str; 2], more: &[&str]) -> (Bench, Done) {
+    let bench = Bench::new();
+    let samples = repository().join("plugins").join(name).join("samples");
+    for entry in fs::read_dir(samples).expect("samples") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, bench.input().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let done = run(&bench, name, extensions, more);
+    (bench, done)
+}
+
+#[test]
+fn clean_csv_cleans() {
+    let (bench, done) = run_samples("clean-csv", [".csv", ".csv"], &[]);
+    done.expect(0).says("4 rows kept; 1 empty, 1 repeated");
+    assert_eq!(bench.out("orders.csv").trim_end(), shown("clean-csv"));
+}
+
+#[test]
+fn clean_csv_takes_its_options_and_says_what_is_wrong() {
+    let bench = Bench::new();
+    bench
+        .add("a.csv", "A B;C\n1;2\n1;2\n")
+        .add("b.csv", "a,b\n1,2,3\n")
+        .add("c.csv", b"a,b\n\xff\x00,\n");
+    let more = ["--keep-duplicates", "--header", "keep", "--ragged", "fail"];
+    run(&bench, "clean-csv", [".csv", ".out"], &more).expect(3);
+    assert_eq!(bench.out("a.out"), "A B,C\n1,2\n1,2\n");
+    let message = bench.err("b.err")["message"].to_string();
+    assert!(message.contains("line 2"), "{message}");
+}
+
+#[test]
+fn summarize_logs_summarizes() {
+    let more = ["--top", "2", "--only", "errors"];
+    let (bench, done) = run_samples("summarize-logs", [".log", ".json"], &more);
+    done.expect(0);
+    let [made, shown] = [bench.out("2026-11-21.json"), shown("summarize-logs")]
+        .map(|text| serde_json::from_str::<Value>(&text).expect("JSON"));
+    assert_eq!(made, shown);
+}
+
+#[test]
+fn summarize_logs_fails_on_what_is_no_log() {
+    let bench = Bench::new();
+    bench.add("a.log", "not a log line\n".repeat(20)).add("b.log", "");
+    run(&bench, "summarize-logs", [".log", ".json"], &[]).expect(3);
+    assert_eq!(bench.err("a.err")["outcome"], "failed");
+    assert_eq!(bench.err("b.err")["outcome"], "aborted");
+}
+
+#[test]
+fn normalize_audio_brings_samples_to_a_level() {
+    let more = ["-v", "--peak", "-6"];
+    let (bench, done) = run_samples("normalize-audio", [".wav", ".wav"], &more);
+    done.expect(0).says("silence-16bit.wav: it is silent, and stays so");
+    let [before, after] = [bench.input(), bench.output()].map(|directory| {
+        let wav = fs::read(directory.join("string-16bit.wav")).expect("a WAV file");
+        let at = wav.windows(4).position(|four| four == b"data").expect("its samples") + 8;
+        let samples = wav[at..].chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]]));
+        samples.map(|sample| f64::from(sample).abs()).fold(0.0, f64::max) / 32768.0
+    });
+    let level = |peak: f64| 20.0 * peak.log10();
+    assert!(level(before) < -29.0 && (level(after) + 6.0).abs() < 0.05, "{before} {after}");
+}
+
+#[test]
+fn normalize_audio_says_what_is_broken() {
+    let bench = Bench::new();
+    bench
+        .add("a.wav", "RIFF")
+        .add("b.wav", "no sound at all, but a text of some length ".repeat(3));
+    run(&bench, "normalize-audio", [".wav", ".wav"], &[]).expect(3);
+    for name in ["a.err", "b.err"] {
+        assert_eq!(bench.err(name)["exception_type"], "NotWav");
+    }
+}
+
 #[test]
 fn every_component_has_a_test() {
     let names = |directory: PathBuf| -> BTreeSet<String> {
         let entries = fs::read_dir(&directory).unwrap_or_else(|e| panic!("{directory:?}: {e}"));
         entries
             .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.join("Cargo.toml").exists() || path.is_file())
+            .filter(|path| path.join("README.md").exists() || path.is_file())
             .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
             .collect()
     };

@@ -52,7 +52,8 @@ fn hello_runs_and_says_what_it_says_there() {
 #[test]
 fn embed_has_many_requests_in_flight() {
     let (_place, component) = built("embed.py");
-    let server = TestServer::builder().names(&["api.voyageai.com"]).key("key-of-mine").dimension(8).start();
+    let server =
+        TestServer::builder().names(&["api.voyageai.com"]).key("key-of-mine").dimension(8).start();
     let bench = Bench::new();
     for number in 0..30 {
         bench.add(format!("{number}.txt"), format!("text {number}"));
