@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use rustix::fs::{Mode, OFlags};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile, WasiFilesystemView};
@@ -61,6 +62,7 @@ pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     streams(&mut instance)?;
     whole(&mut instance)?;
     paths(&mut instance)?;
+    makers(&mut instance)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -232,6 +234,11 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             }
             // The input was seen to be a file, and what lies in the staging
             // place the guest made itself.
+            if let Some(file) = open_own(guest, &fd, place, &path, open_flags, flags)? {
+                guest.opened.add(&file.file)?;
+                return Ok((Ok(guest.table.push(Descriptor::File(file))?),));
+            }
+            guest.made_more |= open_flags.contains(OpenFlags::CREATE);
             let known = match place {
                 Place::Input => path == guest.attempt().input_name,
                 // Unless it moved a pipe there from a granted directory.
@@ -305,6 +312,99 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             convert(guest, result)
         },
     )
+}
+
+/// What makes something in a directory, and is done by wasmtime-wasi.
+fn makers(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type Two = (Resource<Descriptor>, String, Resource<Descriptor>, String);
+    type Link = (Resource<Descriptor>, PathFlags, String, Resource<Descriptor>, String);
+    instance.func_wrap(
+        "[method]descriptor.create-directory-at",
+        |mut store: Store<'_>, (fd, path): (Resource<Descriptor>, String)| -> Fs<()> {
+            let guest = maker(store.data_mut());
+            let result = in_place(guest.filesystem().create_directory_at(fd, path));
+            convert(guest, result)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.rename-at",
+        |mut store: Store<'_>, (fd, path, to, new): Two| -> Fs<()> {
+            let guest = maker(store.data_mut());
+            let result = in_place(guest.filesystem().rename_at(fd, path, to, new));
+            convert(guest, result)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.link-at",
+        |mut store: Store<'_>, (fd, flags, path, to, new): Link| -> Fs<()> {
+            let guest = maker(store.data_mut());
+            let result = in_place(guest.filesystem().link_at(fd, flags, path, to, new));
+            convert(guest, result)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]descriptor.symlink-at",
+        |mut store: Store<'_>, (fd, path, new): (Resource<Descriptor>, String, String)| -> Fs<()> {
+            let guest = maker(store.data_mut());
+            let result = in_place(guest.filesystem().symlink_at(fd, path, new));
+            convert(guest, result)
+        },
+    )
+}
+
+fn maker(guest: &mut Guest) -> &mut Guest {
+    guest.made_more = true;
+    guest
+}
+
+/// Opens the attempt's own input or output, where that is a plain file under its
+/// plain name: in one system call. `None`: that is for wasmtime-wasi to do, or to
+/// refuse.
+fn open_own(
+    guest: &mut Guest,
+    fd: &Resource<Descriptor>,
+    place: Place,
+    path: &str,
+    open_flags: OpenFlags,
+    flags: DescriptorFlags,
+) -> wasmtime::Result<Option<WasiFile>> {
+    let (read, write) = (DescriptorFlags::READ, DescriptorFlags::WRITE);
+    let attempt = guest.attempt();
+    let (name, may) = match place {
+        Place::Input => (&attempt.input_name, read),
+        Place::Output => (&attempt.output_name, read | write),
+        Place::Elsewhere => return Ok(None),
+    };
+    let is_own = path == name && !path.contains('/') && !matches!(path, "" | "." | "..");
+    let is_plain = may.contains(flags) && !open_flags.contains(OpenFlags::DIRECTORY);
+    let is_safe = match place {
+        Place::Input => open_flags == OpenFlags::empty(),
+        // What is there the guest has made itself, and it knows no pipes.
+        _ => flags.contains(write) && !guest.granted_writing,
+    };
+    if !(is_own && is_plain && is_safe) || guest.own_staging.is_some() {
+        return Ok(None);
+    }
+    let Descriptor::Dir(dir) = guest.table.get(fd)? else { return Ok(None) };
+    let (mut how, mode) = match (flags.contains(read), flags.contains(write)) {
+        (true, true) => (OFlags::RDWR, OpenMode::READ | OpenMode::WRITE),
+        (false, true) => (OFlags::WRONLY, OpenMode::WRITE),
+        _ => (OFlags::RDONLY, OpenMode::READ),
+    };
+    for (flag, own) in [
+        (OpenFlags::CREATE, OFlags::CREATE),
+        (OpenFlags::EXCLUSIVE, OFlags::EXCL),
+        (OpenFlags::TRUNCATE, OFlags::TRUNC),
+    ] {
+        how.set(own, open_flags.contains(flag));
+    }
+    // The input was a file when it was seen. If it is a pipe by now, nobody waits.
+    how |= OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(file) = rustix::fs::openat(&dir.dir, path, how, Mode::from_raw_mode(0o666)) else {
+        return Ok(None);
+    };
+    let perms = if place == Place::Input { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+    Ok(Some(WasiFile::new(file.into(), perms, mode, true)))
 }
 
 /// Whether a path names the host's workspace, or something in it. The input

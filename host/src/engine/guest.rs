@@ -65,6 +65,9 @@ pub(super) struct Guest {
     pub(super) own_staging: Option<PathBuf>,
     /// Whether the guest writes elsewhere than in its staging place.
     pub(super) granted_writing: bool,
+    /// Whether it may have made something else than the outputs that it was asked
+    /// for.
+    pub(super) made_more: bool,
     /// The files and directories that it opened, and may hold still.
     pub(super) opened: Opened,
     /// For its log lines.
@@ -101,8 +104,10 @@ impl Current {
 
 /// One call into the guest: what it works on, and what it has done so far.
 pub(super) struct Attempt {
-    /// The name of its input within `/input`; empty for `setup` and the like.
+    /// The names of its files within `/input` and `/output`; empty for `setup` and
+    /// the like.
     pub(super) input_name: String,
+    pub(super) output_name: String,
     /// The input that WASI cannot open by itself.
     pub(super) alias: Option<Alias>,
     pub(super) meter: Arc<Meter>,
@@ -116,8 +121,15 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn new(output_limit: u64, gauge: Gauge) -> Self {
         let meter = Arc::new(Meter::new(output_limit));
-        let input_name = String::new();
-        Attempt { input_name, alias: None, meter, given_up: None, gauge, log_lines: 0 }
+        Attempt {
+            input_name: String::new(),
+            output_name: String::new(),
+            alias: None,
+            meter,
+            given_up: None,
+            gauge,
+            log_lines: 0,
+        }
     }
 }
 
@@ -360,6 +372,7 @@ impl Guest {
             notices: Arc::default(),
             own_staging: None,
             granted_writing: false,
+            made_more: false,
             opened: Opened::new(0),
             task_name,
             environment,
@@ -391,6 +404,7 @@ impl Guest {
         attempt.gauge.reset();
         attempt.alias = None;
         attempt.input_name.clear();
+        attempt.output_name.clear();
         attempt.log_lines = 0;
         attempt
     }

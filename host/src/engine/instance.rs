@@ -138,12 +138,19 @@ impl Instance {
         self.store.data().opened.hold(file)
     }
 
+    /// Whether the guest may have left something else in its staging place than
+    /// outputs that it was asked for, since this was asked last.
+    pub fn has_made_more(&mut self) -> bool {
+        std::mem::take(&mut self.store.data_mut().made_more)
+    }
+
     /// Calls `run`. `input` and `output` are names within `/input` and `/output`.
     pub async fn run(&mut self, input: &str, output: &str, alias: Option<Alias>) -> RunEnd {
         let guest = self.store.data_mut();
         let attempt = guest.begin();
         attempt.alias = alias;
         input.clone_into(&mut attempt.input_name);
+        output.clone_into(&mut attempt.output_name);
         // Until the call returns, so that an attempt that is dropped in the
         // middle leaves no instance that seems to work.
         self.alive = false;

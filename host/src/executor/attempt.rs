@@ -50,6 +50,17 @@ pub(super) fn stood(job: &Job, shared: &Shared, staging: &Staging, slot: usize) 
     })
 }
 
+/// What a guest may have left in its staging place, beside its output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Left {
+    /// Nothing: it made its output, and else nothing.
+    Nothing,
+    /// Anything.
+    Anything,
+    /// Anything, and it might write to its output still.
+    InUse,
+}
+
 /// Why an attempt has no outcome: something that goes for every file.
 pub(super) struct HostFailure(pub(super) String);
 
@@ -90,17 +101,17 @@ impl Attempt {
         self.staging.identity(&self.staged(shared))
     }
 
-    /// Publishes what came of it. `held`: the guest might write to its output
-    /// still.
+    /// Publishes what came of it, and what the guest left beside goes. `left` may
+    /// be less than all.
     pub(super) fn conclude(
         &self,
         shared: &Shared,
         end: RunEnd,
-        held: bool,
+        left: Left,
     ) -> Result<Ended, HostFailure> {
         let attempt = self.job.attempts_before + 1;
         let outcome = match end {
-            RunEnd::Ok => self.publish(shared, held)?,
+            RunEnd::Ok => self.publish(shared, left == Left::InUse)?,
             RunEnd::Failed(_) | RunEnd::Aborted(_) if self.is_gone(shared) => Outcome::Vanished,
             RunEnd::Failed(failure) => {
                 match shared.retry.next(failure.cause, self.job.retries, fastrand::f64()) {
@@ -113,7 +124,9 @@ impl Attempt {
         };
         let duration = self.begun.elapsed();
         let outcome = self.publish_error(shared, outcome, attempt, duration)?;
-        self.clear()?;
+        if left != Left::Nothing || outcome != Outcome::Succeeded {
+            self.clear()?;
+        }
         tell(&self.job.name, &outcome, None);
         let slot = self.slot as u32;
         Ok(Ended { id: self.job.id, outcome, attempt, duration, slot, origin: None })

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
-use super::attempt::{self, Attempt, HostFailure};
+use super::attempt::{self, Attempt, HostFailure, Left};
 use super::slot::Slot;
 use super::{Ended, Job, Report};
 use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
@@ -250,7 +250,8 @@ impl Generation<'_> {
         if !calls.is_haunted() {
             self.free.borrow_mut().push(lane);
         }
-        self.report(&attempt, attempt.conclude(shared, end, held));
+        let left = if held { Left::InUse } else { Left::Anything };
+        self.report(&attempt, attempt.conclude(shared, end, left));
     }
 
     fn report(&self, attempt: &Attempt, ended: Result<Ended, HostFailure>) {
@@ -293,7 +294,7 @@ impl Generation<'_> {
         for (lane, attempt) in lanes {
             let suspect = !explained && attempt.job.interruptions >= INTERRUPTIONS;
             let ended = if lost.lane == Some(lane) || suspect {
-                attempt.conclude(shared, lost.end.clone(), false)
+                attempt.conclude(shared, lost.end.clone(), Left::Anything)
             } else {
                 let why = match &culprit {
                     Some(file) => format!("{file} ended the instance that both ran in"),

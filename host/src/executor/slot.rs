@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_channel::Receiver;
 use tokio::sync::watch;
 
-use super::attempt::{self, Attempt, HostFailure};
+use super::attempt::{self, Attempt, HostFailure, Left};
 use super::gate::Pass;
 use super::local::{Activity, Outbox, Shared};
 use super::{Ended, Job, Report};
@@ -225,13 +225,17 @@ impl Slot {
         current.runs += 1;
         let (input, output) = (attempt.input(shared), attempt.output(shared));
         let end = current.instance.run(&input, &output, attempt.alias(shared)).await;
+        let left = match current.instance.has_made_more() {
+            true => Left::Anything,
+            false => Left::Nothing,
+        };
         if !current.instance.is_alive() {
             *live = None;
         } else if end == RunEnd::Ok && current.instance.holds(|| attempt.output_identity(shared)) {
             // It could write to its output after it is published.
             self.tear_down(live.take()).await;
         }
-        attempt.conclude(shared, end, false)
+        attempt.conclude(shared, end, left)
     }
 }
 
