@@ -333,6 +333,18 @@ fn clean_csv_takes_its_options_and_says_what_is_wrong() {
 }
 
 #[test]
+fn render_markdown_renders() {
+    let bench = Bench::new();
+    bench.add("cat.md", "---\ntitle: Cats\n---\n# The cat\n\n- [x] *fed*\n");
+    run(&bench, "render-markdown", [".md", ".html"], &["--standalone"]).expect(0);
+    assert_eq!(bench.out("cat.html").trim_end(), shown("render-markdown"));
+    let (samples, done) = run_samples("render-markdown", [".md", ".html"], &[]);
+    done.expect(0);
+    let bread = samples.out("bread.html");
+    assert!(bread.contains("<h2 id=\"backen--abkühlen\">Backen &amp; Abkühlen</h2>"), "{bread}");
+}
+
+#[test]
 fn summarize_logs_summarizes() {
     let more = ["--top", "2", "--only", "errors"];
     let (bench, done) = run_samples("summarize-logs", [".log", ".json"], &more);

@@ -143,6 +143,7 @@ fn mistakes_in_the_source_are_shown() {
     let broken = [
         ("python", "task.py", "def (", "task.py"),
         ("go", "main.go", "package main\nfunc main() { nonsense }\n", "nonsense"),
+        ("js", "task.js", "export default {", "task.js"),
         ("c", "main.c", "int nonsense\n", "main.c"),
     ];
     for (language, file, text, said) in broken {

@@ -11,7 +11,15 @@ use crate::{
 };
 
 /// The workspaces of guests.
-const GUESTS: [&str; 4] = ["guest-sdk/rust", "plugins", "plugins/ingest", "tests/guests"];
+const GUESTS: [&str; 7] = [
+    "guest-sdk/rust",
+    "plugins",
+    "plugins/ingest",
+    "tests/guests",
+    "tests/conformance/rust",
+    "tests/conformance/rust-async",
+    "xtask/bench/words/rust",
+];
 /// Those of them with code for WebAssembly alone, which a native clippy does not see.
 const WASM_ONLY: [&str; 2] = ["guest-sdk/rust", "tests/guests"];
 
@@ -22,7 +30,7 @@ pub fn command(arguments: &[String]) -> Result<ExitCode> {
     }
     heading("Format");
     require(process::cargo(), "fmt", "rustfmt")?;
-    for folder in [".", GUESTS[0], GUESTS[1], GUESTS[2], GUESTS[3]] {
+    for folder in std::iter::once(".").chain(GUESTS) {
         check(process::cargo(), folder, "format", &["fmt", "--all", "--", "--check"])?;
     }
 

@@ -10,8 +10,9 @@ use super::{Language, ProjectError};
 #[derive(Embed)]
 #[folder = "../guest-sdk"]
 #[exclude = "*/examples/*"]
-#[exclude = "*/tests/*"]
-#[exclude = "*/test/*"]
+#[exclude = "rust/tests/*"]
+#[exclude = "python/tests/*"]
+#[exclude = "js/tests/*"]
 #[exclude = "*/node_modules/*"]
 #[exclude = "*/__pycache__/*"]
 #[exclude = "*/target/*"]
@@ -92,6 +93,17 @@ mod tests {
         for path in Sdks::iter() {
             let bad = ["/target/", "/node_modules/", "__pycache__", ".wasm", "/examples/"];
             assert!(!bad.iter().any(|part| path.contains(part)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_template_has_a_task_a_sample_and_words_on_both() {
+        use clap::ValueEnum;
+        for language in Language::value_variants() {
+            let paths: Vec<String> = template(*language).map(|(path, _)| path).collect();
+            for path in ["README.md", ".gitignore", "samples/world.txt"] {
+                assert!(paths.iter().any(|p| p == path), "{language:?}: {path}");
+            }
         }
     }
 
