@@ -144,6 +144,12 @@ fn so_it_is_for_a_task_that_writes_piece_by_piece() {
 }
 
 #[test]
+fn so_it_is_where_outputs_are_synced_first() {
+    let more = ["--task-name", "upper", "--concurrency-limit", "4", "--durability", "batch"];
+    fill_and_go_on("upper", "size=8m", &more);
+}
+
+#[test]
 fn so_it_is_for_an_asynchronous_task() {
     let more = ["--task-name", "upper", "--concurrency-limit", "8"];
     fill_and_go_on("async-upper", "size=8m", &more);

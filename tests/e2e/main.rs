@@ -7,6 +7,7 @@ mod concurrent;
 mod conformance;
 mod crash;
 mod detach;
+mod durability;
 mod edges;
 mod faults;
 mod full_disk;

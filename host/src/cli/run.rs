@@ -24,6 +24,7 @@ use crate::run::plan::{self, Plan};
 use crate::schedule::Mode;
 use crate::workspace::Layout;
 use crate::workspace::names::{Extension, Pairing};
+use crate::workspace::staging::Durability;
 use crate::{log, run};
 
 /// Options whose default a task may choose, beside its policies.
@@ -84,6 +85,11 @@ pub struct RunArgs {
     /// Run files again that the task declined
     #[arg(long, help_heading = "Files")]
     retry_aborted: bool,
+    /// What outputs survive: `none`, whatever ends the process, but a power loss
+    /// may cost those of the last seconds; `batch`, a power loss, too. Many are
+    /// synced at once, and published after
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "none", help_heading = "Files")]
+    durability: Durability,
     /// Read inputs that are symbolic links out of the input directory. The task
     /// reads the file itself, and nothing beside it
     #[arg(long, help_heading = "Files")]
@@ -447,6 +453,7 @@ fn plan(
         poll: args.poll_interval,
         retry_failed: args.retry_failed,
         follow_links: args.follow_links,
+        durability: args.durability,
         bar,
         detached: args.detached,
         slurm: None,
@@ -469,6 +476,7 @@ fn slurm_plan(workers: Workers, plan: &Plan, hosts: Vec<String>) -> SlurmPlan {
         input_ext: plan.pairing.input.to_string(),
         output_ext: plan.pairing.output.to_string(),
         follow_links: plan.follow_links,
+        durability: plan.durability,
         directories: sandbox.directories.clone(),
         environment: sandbox.environment.variables().map(|(n, v)| (n.into(), v.into())).collect(),
         hosts,

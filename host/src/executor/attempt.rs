@@ -16,7 +16,7 @@ use crate::outcome::{Cause, Failure, Outcome};
 use crate::text::{clip, size};
 use crate::workspace::error_file::{ABORTED, ErrorFile};
 use crate::workspace::names::{guest_name, shown};
-use crate::workspace::staging::{PublishError, Staging};
+use crate::workspace::staging::{Durability, Prepared, PublishError, Staging};
 
 /// A disk with so much room, in bytes, is not full by what a run needs.
 const AMPLE_ROOM: u64 = 1 << 30;
@@ -48,6 +48,13 @@ pub(super) fn stood(job: &Job, shared: &Shared, staging: &Staging, slot: usize) 
         slot: slot as u32,
         origin: None,
     })
+}
+
+/// How an attempt ended.
+pub(super) struct Concluded {
+    pub(super) ended: Ended,
+    /// Its output, where that is still to be synced and published.
+    pub(super) output: Option<Prepared>,
 }
 
 /// What a guest may have left in its staging place, beside its output.
@@ -108,10 +115,14 @@ impl Attempt {
         shared: &Shared,
         end: RunEnd,
         left: Left,
-    ) -> Result<Ended, HostFailure> {
+    ) -> Result<Concluded, HostFailure> {
         let attempt = self.job.attempts_before + 1;
+        let mut output = None;
         let outcome = match end {
-            RunEnd::Ok => self.publish(shared, left == Left::InUse)?,
+            RunEnd::Ok => {
+                let outcome = self.publish(shared, left == Left::InUse, &mut output);
+                outcome.or_else(blame)?
+            }
             RunEnd::Failed(_) | RunEnd::Aborted(_) if self.is_gone(shared) => Outcome::Vanished,
             RunEnd::Failed(failure) => {
                 match shared.retry.next(failure.cause, self.job.retries, fastrand::f64()) {
@@ -127,25 +138,30 @@ impl Attempt {
         if left != Left::Nothing || outcome != Outcome::Succeeded {
             self.clear()?;
         }
-        tell(&self.job.name, &outcome, None);
+        // What is to be synced first is told of then.
+        if output.is_none() {
+            tell(&self.job.name, &outcome, None);
+        }
         let slot = self.slot as u32;
-        Ok(Ended { id: self.job.id, outcome, attempt, duration, slot, origin: None })
+        let ended = Ended { id: self.job.id, outcome, attempt, duration, slot, origin: None };
+        Ok(Concluded { ended, output })
     }
 
     /// Ends it without an outcome: it was cut off by no fault of its own.
     /// `explained`: by something that is known.
-    pub(super) fn interrupt(&self, why: String, explained: bool) -> Result<Ended, HostFailure> {
+    pub(super) fn interrupt(&self, why: String, explained: bool) -> Result<Concluded, HostFailure> {
         self.clear()?;
         let outcome = Outcome::Interrupted { why, explained };
         tell(&self.job.name, &outcome, None);
-        Ok(Ended {
+        let ended = Ended {
             id: self.job.id,
             outcome,
             attempt: self.job.attempts_before + 1,
             duration: self.begun.elapsed(),
             slot: self.slot as u32,
             origin: None,
-        })
+        };
+        Ok(Concluded { ended, output: None })
     }
 
     /// The next attempt must not find what this one left.
@@ -156,21 +172,27 @@ impl Attempt {
         })
     }
 
-    fn publish(&self, shared: &Shared, held: bool) -> Result<Outcome, HostFailure> {
+    /// Publishes the output, or only prepares it where it has to be synced before.
+    fn publish(
+        &self,
+        shared: &Shared,
+        held: bool,
+        prepared: &mut Option<Prepared>,
+    ) -> Result<Outcome, PublishError> {
         let stem = self.stem(shared);
         let (staged, name) = (self.staged(shared), shared.pairing.output_name(stem));
-        match self.staging.publish(&staged, &name, shared.sandbox.output_limit, held) {
-            Ok(()) => {
+        let (error, limit) = (shared.pairing.error_name(stem), shared.sandbox.output_limit);
+        match shared.durability {
+            Durability::None => {
+                self.staging.publish(&staged, &name, limit, held)?;
                 // Always: another run may have left one meanwhile.
-                self.staging.remove_error(&shared.pairing.error_name(stem))?;
-                Ok(Outcome::Succeeded)
+                self.staging.remove_error(&error)?;
             }
-            Err(error @ (PublishError::NotAFile(_) | PublishError::NoLane)) => {
-                Ok(failed("BadOutput", error.to_string()))
+            Durability::Batch => {
+                *prepared = Some(self.staging.prepare(&staged, name, error, limit, held)?);
             }
-            Err(error @ PublishError::TooLarge(..)) => Ok(failed("OutputLimit", error.to_string())),
-            Err(error @ PublishError::Io { .. }) => Err(error.into()),
         }
+        Ok(Outcome::Succeeded)
     }
 
     /// Whose fault a full disk is: of the task, if it alone has filled a disk
@@ -214,7 +236,7 @@ impl Attempt {
         }
         let name = shared.pairing.error_name(self.stem(shared));
         let error = self.error_file(shared, &outcome, attempts, duration);
-        self.staging.publish_error(&name, &error.to_bytes())?;
+        self.staging.publish_error(&name, &error.to_bytes(), shared.durability)?;
         if has_lost() {
             self.staging.remove_error(&name)?;
             return Ok(Outcome::Stood);
@@ -255,6 +277,18 @@ impl Attempt {
     fn is_gone(&self, shared: &Shared) -> bool {
         let path = shared.sandbox.input_dir.join(&self.job.name);
         fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The outcome of a file whose output could not be published, where that is its
+/// own fault.
+fn blame(error: PublishError) -> Result<Outcome, HostFailure> {
+    match error {
+        PublishError::NotAFile(_) | PublishError::NoLane => {
+            Ok(failed("BadOutput", error.to_string()))
+        }
+        PublishError::TooLarge(..) => Ok(failed("OutputLimit", error.to_string())),
+        PublishError::Io { .. } | PublishError::Sync { .. } => Err(error.into()),
     }
 }
 

@@ -8,15 +8,16 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
-use super::attempt::{self, Attempt, HostFailure, Left};
+use super::attempt::{self, Attempt, Concluded, HostFailure, Left};
 use super::slot::Slot;
-use super::{Ended, Job, Report};
+use super::{Job, Report};
 use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
 use crate::outcome::Outcome;
 use crate::workspace::catalog::FileId;
@@ -113,12 +114,19 @@ impl<'a> Generations<'a> {
     }
 
     fn report(&self, id: FileId, report: Report) {
-        if let Report::Ended(ended) = &report
-            && !matches!(ended.outcome, Outcome::Interrupted { .. })
-        {
+        self.slot.report(id, report);
+        self.made_room();
+    }
+
+    fn settle(&self, name: OsString, concluded: Concluded) {
+        if !matches!(concluded.ended.outcome, Outcome::Interrupted { .. }) {
             self.allowed.set((self.allowed.get() + 1).min(self.slot.limit));
         }
-        self.slot.report(id, report);
+        self.slot.settle(name, concluded);
+        self.made_room();
+    }
+
+    fn made_room(&self) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.room.notify_one();
     }
@@ -254,11 +262,11 @@ impl Generation<'_> {
         self.report(&attempt, attempt.conclude(shared, end, left));
     }
 
-    fn report(&self, attempt: &Attempt, ended: Result<Ended, HostFailure>) {
+    fn report(&self, attempt: &Attempt, concluded: Result<Concluded, HostFailure>) {
         let id = attempt.job.id;
         self.all.slot.activity.end(id);
-        match ended {
-            Ok(ended) => self.all.report(id, Report::Ended(ended)),
+        match concluded {
+            Ok(concluded) => self.all.settle(attempt.job.name.clone(), concluded),
             Err(failure) => self.host_failed(id, failure),
         }
     }

@@ -25,6 +25,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::commit::Committer;
 use super::gate::Gate;
 use super::slot::Slot;
 use super::{Ended, Job, Report};
@@ -36,6 +37,7 @@ use crate::workspace::catalog::FileId;
 use crate::workspace::error_file::TaskIdentity;
 use crate::workspace::names::{Pairing, shown};
 use crate::workspace::progress_file::InFlight;
+use crate::workspace::staging::Durability;
 
 /// What every slot of a run shares.
 pub struct Shared {
@@ -59,6 +61,8 @@ pub struct Shared {
     pub gate: Gate,
     /// Whether another worker, one that was given up, may be at the same files.
     pub rivals: bool,
+    /// What outputs survive.
+    pub durability: Durability,
     /// Told right before an attempt begins, on the thread that makes it.
     pub on_begin: Option<Box<dyn Fn(FileId) + Send + Sync>>,
 }
@@ -137,6 +141,8 @@ pub struct LocalExecutor {
     threads: Vec<Thread>,
     max_threads: usize,
     slots: Vec<Arc<Activity>>,
+    /// Publishes what has to be synced before.
+    committer: Option<Committer>,
     first_setup: Arc<AtomicBool>,
     setup_worked: Arc<AtomicBool>,
     /// Waits for the threads' ends.
@@ -168,6 +174,7 @@ impl LocalExecutor {
             threads: Vec::new(),
             max_threads: cores.min(most),
             slots: Vec::new(),
+            committer: None,
             first_setup: Arc::new(AtomicBool::new(true)),
             setup_worked: Arc::default(),
             joining: None,
@@ -184,6 +191,10 @@ impl LocalExecutor {
     pub fn ensure_slots(&mut self, files: usize) -> io::Result<()> {
         while self.slots.len() < files.min(self.most) && !self.queue.0.is_closed() {
             let number = self.slots.len();
+            if self.shared.durability == Durability::Batch && self.committer.is_none() {
+                let (staging, outbox) = (self.shared.staging.clone(), Arc::clone(&self.outbox));
+                self.committer = Some(Committer::start(staging, outbox)?);
+            }
             if self.threads.len() < self.max_threads {
                 self.threads.push(Thread::start(self.threads.len())?);
             }
@@ -194,6 +205,7 @@ impl LocalExecutor {
                 shared: Arc::clone(&self.shared),
                 queue: self.queue.1.clone(),
                 outbox: Arc::clone(&self.outbox),
+                commits: self.committer.as_ref().map(|committer| committer.queue.clone()),
                 stop: self.stop.subscribe(),
                 activity,
                 taken: RefCell::default(),
@@ -286,7 +298,12 @@ impl LocalExecutor {
     /// again where that was broken off. The last reports are there then. Call [`drain`](Self::drain) before.
     pub async fn ended(&mut self) {
         let threads = std::mem::take(&mut self.threads);
-        let join = || threads.into_iter().for_each(Thread::join);
+        let committer = self.committer.take();
+        let join = || {
+            threads.into_iter().for_each(Thread::join);
+            // The slots are gone, and with them all that it waits for.
+            committer.into_iter().for_each(Committer::join);
+        };
         self.joining.get_or_insert_with(|| tokio::task::spawn_blocking(join));
         if let Some(joining) = &mut self.joining {
             // A panic of a thread was reported by its slot.

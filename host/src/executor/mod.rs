@@ -2,6 +2,7 @@
 //! of them, and reports.
 
 mod attempt;
+mod commit;
 mod concurrent;
 pub mod gate;
 pub mod local;

@@ -3,18 +3,21 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use tokio::sync::watch;
 
-use super::attempt::{self, Attempt, HostFailure, Left};
+use super::attempt::{self, Attempt, Concluded, HostFailure, Left};
+use super::commit::Finished;
 use super::gate::Pass;
 use super::local::{Activity, Outbox, Shared};
-use super::{Ended, Job, Report};
+use super::{Job, Report};
 use crate::engine::{Gauge, Instance, Interface, RunEnd, SetupError};
 use crate::workspace::catalog::FileId;
 use crate::workspace::staging::Staging;
@@ -34,6 +37,8 @@ pub(super) struct Slot {
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Receiver<Job>,
     pub(super) outbox: Arc<Outbox>,
+    /// Where outputs go that have to be synced before they are published.
+    pub(super) commits: Option<mpsc::Sender<Finished>>,
     /// Whether the run winds up.
     pub(super) stop: watch::Receiver<bool>,
     /// What it is at.
@@ -92,6 +97,7 @@ impl Slot {
         }
         while let Ok(job) = self.queue.recv().await {
             let id = job.id;
+            let name = job.name.clone();
             self.took(&job);
             if live.is_none() {
                 live = self.set_up(&staging, &gauge).await;
@@ -103,13 +109,13 @@ impl Slot {
             let attempt = match pass {
                 Ok(Some(_pass)) => {
                     match attempt::stood(&job, &self.shared, &staging, self.number) {
-                        Some(ended) => Ok(Some(ended)),
+                        Some(ended) => Ok(Some(Concluded { ended, output: None })),
                         None => {
                             self.begin(&job, gauge.clone());
                             let attempt = Attempt::begin(job, staging.clone(), self.number);
-                            let ended = self.attempt(&mut live, &attempt).await;
+                            let concluded = self.attempt(&mut live, &attempt).await;
                             self.activity.end(id);
-                            ended.map(Some)
+                            concluded.map(Some)
                         }
                     }
                 }
@@ -117,7 +123,7 @@ impl Slot {
                 Err(failure) => Err(failure),
             };
             match attempt {
-                Ok(Some(ended)) => self.report(id, Report::Ended(ended)),
+                Ok(Some(concluded)) => self.settle(name, concluded),
                 Ok(None) => self.report(id, Report::HandedBack(id)),
                 Err(HostFailure(reason)) => {
                     self.outbox.push(Report::HostFailed(reason));
@@ -150,6 +156,23 @@ impl Slot {
     pub(super) fn report(&self, id: FileId, report: Report) {
         self.taken.borrow_mut().remove(&id);
         self.outbox.push(report);
+    }
+
+    /// Reports how an attempt ended, or has its output synced and published first.
+    pub(super) fn settle(&self, name: OsString, concluded: Concluded) {
+        let Concluded { ended, output } = concluded;
+        let id = ended.id;
+        match (output, &self.commits) {
+            (Some(output), Some(commits)) => {
+                self.taken.borrow_mut().remove(&id);
+                if commits.send(Finished { name, ended, output }).is_err() {
+                    let reason = "an internal fault of tigerflow-host: nobody publishes";
+                    self.outbox.push(Report::HostFailed(reason.into()));
+                    self.outbox.push(Report::HandedBack(id));
+                }
+            }
+            _ => self.report(id, Report::Ended(ended)),
+        }
     }
 
     /// Whether `setup` fails everywhere, so that to try again would only repeat
@@ -219,7 +242,7 @@ impl Slot {
         &self,
         live: &mut Option<Live>,
         attempt: &Attempt,
-    ) -> Result<Ended, HostFailure> {
+    ) -> Result<Concluded, HostFailure> {
         let shared = &*self.shared;
         let current = live.as_mut().expect("an attempt is made in an instance");
         current.runs += 1;

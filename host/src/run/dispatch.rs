@@ -222,6 +222,7 @@ impl Dispatcher {
                 retry: plan.retry,
                 gate,
                 rivals: false,
+                durability: plan.durability,
                 on_begin: None,
             };
             let local = LocalExecutor::new(shared, plan.concurrency, plan.instances);

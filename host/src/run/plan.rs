@@ -12,6 +12,7 @@ use crate::executor::slurm::SlurmPlan;
 use crate::schedule::{MaxFailures, Mode, RetryPolicy};
 use crate::workspace::DIRECTORY;
 use crate::workspace::names::Pairing;
+use crate::workspace::staging::Durability;
 
 /// What a run will do.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct Plan {
     pub retry_aborted: bool,
     /// Whether links may lead out of the input directory.
     pub follow_links: bool,
+    /// What outputs survive.
+    pub durability: Durability,
     /// Whether to show a progress bar.
     pub bar: bool,
     /// Whether to go on without the terminal once it has begun.

@@ -210,6 +210,7 @@ fn executor(
         retry: plan.retry.clone(),
         gate: Gate::new(None, &labels)?,
         rivals: true,
+        durability: plan.durability,
         on_begin: Some(Box::new(begins)),
     };
     Ok(LocalExecutor::new(shared, concurrency, plan.instances))

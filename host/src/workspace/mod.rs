@@ -30,6 +30,7 @@ pub mod watch;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ use rustix::io::Errno;
 
 use self::journal::Journal;
 use self::lock::{Lock, LockError, Owner};
-use self::staging::Staging;
+use self::staging::{PublishError, Staging};
 
 /// Most directories that are moved up to remove a nest of them.
 const MOST_MOVES: u64 = 10_000_000;
@@ -177,6 +178,23 @@ impl StagingArea {
         let path = self.path.join(name);
         Staging::create(path.clone(), Arc::clone(&self.output)).map_err(Error::io("create", &path))
     }
+
+    /// Waits until all that was written on the output's file system is safe.
+    pub fn sync_all(&self) -> Result<(), PublishError> {
+        self.sync(rustix::fs::syncfs)
+    }
+
+    /// Waits until the names in the output directory are safe.
+    pub fn sync_names(&self) -> Result<(), PublishError> {
+        self.sync(rustix::fs::fsync)
+    }
+
+    fn sync(&self, how: fn(OwnedFd) -> rustix::io::Result<()>) -> Result<(), PublishError> {
+        let handle = self.output.handle.try_clone();
+        let result = handle.and_then(|handle| Ok(how(handle)?));
+        let directory = self.output.path.clone();
+        result.map_err(|cause| PublishError::Sync { directory, cause })
+    }
 }
 
 /// The output directory: its path for messages, and a handle to publish
@@ -186,7 +204,7 @@ pub struct OutputDir {
     /// Where it is.
     pub path: PathBuf,
     /// The directory itself.
-    pub handle: std::os::fd::OwnedFd,
+    pub handle: OwnedFd,
 }
 
 impl Workspace {
@@ -235,7 +253,7 @@ impl Workspace {
 }
 
 /// Opens a directory as a handle for the `*at` calls.
-fn open_dir(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }

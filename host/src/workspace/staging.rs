@@ -1,13 +1,16 @@
 //! A private place where one instance writes, and how what it leaves becomes an
 //! output.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
@@ -32,6 +35,38 @@ struct Root {
     guest: OwnedFd,
     own: OwnedFd,
     output: Arc<OutputDir>,
+    /// How many outputs were prepared here.
+    prepared: AtomicU64,
+}
+
+/// What outputs survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Whatever ends the process; a power loss may cost those of the last seconds.
+    #[default]
+    None,
+    /// A power loss, too: many are synced at once, and published after.
+    Batch,
+}
+
+/// An output that is whole, and has not its name yet.
+#[derive(Debug)]
+pub struct Prepared {
+    staging: Staging,
+    own: String,
+    name: OsString,
+    error: OsString,
+}
+
+impl Prepared {
+    /// Gives it its name, and removes the `.err` that it has overtaken.
+    pub fn publish(&self) -> Result<(), PublishError> {
+        let root = &self.staging.root;
+        rustix::fs::renameat(&root.own, &self.own, &root.output.handle, &self.name)
+            .map_err(|error| self.staging.failed(&self.name, error))?;
+        self.staging.remove_error(&self.error)
+    }
 }
 
 /// Why something could not be published.
@@ -62,6 +97,14 @@ pub enum PublishError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The disk does not take what was written.
+    #[error("failed to sync `{}` (--durability batch): {cause}", directory.display())]
+    Sync {
+        /// The output directory.
+        directory: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
 }
 
 impl Staging {
@@ -71,7 +114,8 @@ impl Staging {
         std::fs::create_dir(&guest_path)?;
         let own = super::open_dir(&path)?;
         let guest = super::open_dir(&guest_path)?;
-        Ok(Staging { root: Arc::new(Root { path, guest, own, output }), lane: None })
+        let prepared = AtomicU64::new(0);
+        Ok(Staging { root: Arc::new(Root { path, guest, own, output, prepared }), lane: None })
     }
 
     /// The directory to preopen as the guest's `/output`.
@@ -124,8 +168,34 @@ impl Staging {
         limit: u64,
         copy: bool,
     ) -> Result<(), PublishError> {
+        self.put(staged, name, self.root.output.handle.as_fd(), limit, copy)
+    }
+
+    /// The same up to the publishing, which is for later. `error`: the `.err` that
+    /// goes then.
+    pub fn prepare(
+        &self,
+        staged: &str,
+        name: OsString,
+        error: OsString,
+        limit: u64,
+        copy: bool,
+    ) -> Result<Prepared, PublishError> {
+        let own = format!("ready-{}", self.root.prepared.fetch_add(1, Ordering::Relaxed));
+        self.put(staged, own.as_ref(), self.root.own.as_fd(), limit, copy)?;
+        Ok(Prepared { staging: self.clone(), own, name, error })
+    }
+
+    /// Gives what the guest left a name in the directory `output`.
+    fn put(
+        &self,
+        staged: &str,
+        name: &OsStr,
+        output: BorrowedFd<'_>,
+        limit: u64,
+        copy: bool,
+    ) -> Result<(), PublishError> {
         let failed = |error: Errno| self.failed(name, error);
-        let output = &self.root.output.handle;
         let guest = match self.guest() {
             Ok(guest) => guest,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(PublishError::NoLane),
@@ -141,7 +211,8 @@ impl Staging {
                     Err(PublishError::TooLarge(stat.st_size as u64, limit))
                 }
                 FileType::RegularFile if copy => {
-                    self.copy(guest.as_fd(), staged, name).map_err(|cause| self.failed(name, cause))
+                    let copied = self.copy(guest.as_fd(), staged, output, name);
+                    copied.map_err(|cause| self.failed(name, cause))
                 }
                 FileType::RegularFile => {
                     rustix::fs::renameat(guest.as_fd(), staged, output, name).map_err(failed)
@@ -172,25 +243,44 @@ impl Staging {
         }
     }
 
-    fn copy(&self, guest: BorrowedFd<'_>, staged: &str, name: &OsStr) -> io::Result<()> {
+    fn copy(
+        &self,
+        guest: BorrowedFd<'_>,
+        staged: &str,
+        output: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut from = File::from(rustix::fs::openat(guest, staged, flags, Mode::empty())?);
         let copy = self.own_name("copy");
         let mut to = File::create(self.root.path.join(&copy))?;
         io::copy(&mut from, &mut to)?;
-        rustix::fs::renameat(&self.root.own, &copy, &self.root.output.handle, name)?;
+        rustix::fs::renameat(&self.root.own, &copy, output, name)?;
         Ok(())
     }
 
     /// Publishes the content of an `.err` file.
-    pub fn publish_error(&self, name: &OsStr, content: &[u8]) -> Result<(), PublishError> {
-        let error = self.own_name("error");
-        std::fs::write(self.root.path.join(&error), content)
-            .and_then(|()| {
-                let output = &self.root.output.handle;
-                Ok(rustix::fs::renameat(&self.root.own, &error, output, name)?)
-            })
-            .map_err(|cause| self.failed(name, cause))
+    pub fn publish_error(
+        &self,
+        name: &OsStr,
+        content: &[u8],
+        durability: Durability,
+    ) -> Result<(), PublishError> {
+        let publish = || {
+            let error = self.own_name("error");
+            let output = &self.root.output.handle;
+            let mut file = File::create(self.root.path.join(&error))?;
+            file.write_all(content)?;
+            if durability == Durability::Batch {
+                file.sync_all()?;
+            }
+            rustix::fs::renameat(&self.root.own, &error, output, name)?;
+            if durability == Durability::Batch {
+                rustix::fs::fsync(output)?;
+            }
+            Ok(())
+        };
+        publish().map_err(|cause: io::Error| self.failed(name, cause))
     }
 
     /// Whether the output directory has a file of this name.

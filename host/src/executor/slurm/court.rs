@@ -17,6 +17,7 @@ use crate::outcome::{AttemptOutcome, Cause, Failure, Outcome};
 use crate::workspace::StagingArea;
 use crate::workspace::error_file::{ErrorFile, TaskIdentity};
 use crate::workspace::names::Pairing;
+use crate::workspace::staging::Durability;
 
 /// How many lines of a worker's log are told when it died.
 const LOG_LINES: usize = 5;
@@ -114,7 +115,10 @@ impl SlurmExecutor {
                 return Ok(Outcome::Stood);
             }
             let name = court.pairing.error_name(stem);
-            place.publish_error(&name, &error.to_bytes()).map_err(|e| e.to_string())?;
+            // Rare enough to be synced always.
+            place
+                .publish_error(&name, &error.to_bytes(), Durability::Batch)
+                .map_err(|e| e.to_string())?;
             Ok(Outcome::Failed(failure))
         };
         let outcome = match publish() {

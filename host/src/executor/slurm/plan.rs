@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::FileName;
 use crate::engine::Directory;
 use crate::engine::description::Value;
+use crate::workspace::staging::Durability;
 
 /// A worker's plan. It holds the values of granted environment variables, so its
 /// file is the user's own and goes when the run has ended.
@@ -36,6 +37,8 @@ pub struct WorkerPlan {
     pub output_ext: String,
     /// Whether links may lead out of the input directory.
     pub follow_links: bool,
+    /// What outputs survive.
+    pub durability: Durability,
     /// Granted directories.
     #[serde(with = "directories")]
     pub directories: Vec<Directory>,
