@@ -83,6 +83,11 @@ fn everything(filters: &[String], tally: &mut Tally) -> Result<()> {
         heading(&format!("Tests of {package}"));
         let mut cargo = process::cargo();
         cargo.args(["test", "--release", "--no-fail-fast", "--package", &package]);
+        if package == "tigerflow-tests" && std::env::var_os("RUST_TEST_THREADS").is_none() {
+            // Most of them wait most of the time: for timers, for Slurm, for files.
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cargo.env("RUST_TEST_THREADS", (2 * cores + 1).to_string());
+        }
         tally.suite(&package, cargo, filters)?;
     }
     Ok(())
