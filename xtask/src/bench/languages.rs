@@ -17,7 +17,7 @@ use crate::{
 };
 
 const SOURCES: &str = "xtask/bench/words";
-const FILES: usize = 100;
+const FILES: usize = 40;
 const SIZE: usize = 1 << 20;
 /// Instances at work, to see what each takes.
 const INSTANCES: usize = 17;

@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf};
 use anyhow::Result;
 
 use super::{Bench, report::Report, start::Starts, workload::Workload};
-use crate::{process, repo, setup};
+use crate::{
+    projects::{self, Missing},
+    repo, setup,
+};
 
 const SOURCE: &str = "xtask/bench/python";
 
@@ -17,7 +20,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     report.section(
         "A large component",
         &format!(
-            "A task in Python made with componentize-py ({SOURCE}), {size:.1} MB, 1 file, measured as before. {}",
+            "A task in Python ({SOURCE}), {size:.1} MB, 1 file, measured as before. {}",
             starts.explained()
         ),
     );
@@ -25,34 +28,11 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Makes the component with componentize-py unless it is newer than its source and the interface.
 fn component() -> Result<PathBuf> {
-    let program = setup::python_tool()?;
     let component = repo::target().join("bench/upper-python.wasm");
-    process::step("Python component", || {
-        let source = repo::path(SOURCE).join("app.py");
-        let mut sources = repo::files_with_extension(&repo::path("wit"), "wit")?;
-        sources.push(source);
-        let made = fs::metadata(&component).and_then(|data| data.modified());
-        let is_new = made.is_ok_and(|made| {
-            sources.iter().all(|file| {
-                fs::metadata(file).and_then(|data| data.modified()).is_ok_and(|time| time < made)
-            })
-        });
-        if is_new {
-            return Ok(((), "up to date".to_owned()));
-        }
-        fs::create_dir_all(repo::target().join("bench"))?;
-        let mut make = process::command(program);
-        make.arg("--wit-path").arg(repo::path("wit")).args([
-            "--world",
-            "task-component",
-            "componentize",
-            "app",
-        ]);
-        make.arg("--python-path").arg(repo::path(SOURCE)).arg("--output").arg(&component);
-        process::quietly(&mut make)?;
-        Ok(((), repo::shown(&component)))
-    })?;
+    fs::create_dir_all(repo::target().join("bench"))?;
+    setup::python_tool()?;
+    let source = repo::path(SOURCE);
+    projects::project(&setup::rust()?, &source, &component, Missing::Install)?;
     Ok(component)
 }

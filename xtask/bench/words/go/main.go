@@ -9,7 +9,7 @@ import (
 
 type counter struct{}
 
-func (counter) Run(in task.Input, out task.Output) error {
+func (*counter) Run(in task.Input, out task.Output) error {
 	text, err := in.ReadText()
 	if err != nil {
 		return err
@@ -18,7 +18,7 @@ func (counter) Run(in task.Input, out task.Output) error {
 }
 
 func init() {
-	task.Register(task.About{Name: "words", Version: "0.1.0", Summary: "Counts words"}, counter{})
+	task.Register(task.About{Name: "words", Version: "0.1.0", Summary: "Counts words"}, &counter{})
 }
 
 func main() {}
