@@ -300,3 +300,17 @@ fn a_wrong_exit_code_is_not_made_up() {
     let error = bench.err("a.err");
     assert!(!text(&error, "message").contains("code 1 "), "{error:#}");
 }
+
+/// An instance whose output stays open is torn down before the next file, and one
+/// that fails is replaced: what either leaves is nobody's output.
+#[test]
+fn what_a_teardown_writes_is_no_files_output() {
+    let bench = Bench::new();
+    bench.add("a.txt", "keep").add("b.txt", "nothing").add("c.txt", "good c");
+    let leaves = "at-teardown=leave /output/b.out";
+    let more = ["--concurrency-limit", "1", "--param", leaves];
+    let done = bench.run(&guest("misbehave"), &more).expect(0);
+    assert_eq!(bench.out("b.out"), "");
+    assert_eq!(bench.out("c.out"), "C 0");
+    assert!(done.stderr.contains("keeps its output open"), "{}", done.stderr);
+}

@@ -100,6 +100,11 @@ fn bad_names_and_places_are_refused() {
     fs::write(place.path().join("full/file"), "mine").expect("a file");
     new(&place, "c", "full").expect(2).says("`full` is there already");
     assert_eq!(fs::read_to_string(place.path().join("full/file")).expect("it is there"), "mine");
+    for name in ["sdk", "samples", &"long".repeat(40)] {
+        new(&place, "c", name).expect(2);
+        assert!(!place.path().join(name).exists());
+    }
+    new(&place, "c", ".").expect(2).says("names no directory");
     // An empty one does no harm.
     fs::create_dir(place.path().join("empty")).expect("a directory");
     new(&place, "c", "empty").expect(0);
@@ -112,6 +117,44 @@ fn what_is_no_project_is_refused() {
     finish(build().arg(place.path().join("gone"))).expect(2).says("no directory");
     fs::write(place.path().join("task.f90"), "").expect("a file");
     finish(build().arg(place.path().join("task.f90"))).expect(2).says(".py, .c");
+}
+
+/// A component that works stays where what came out is no task.
+#[test]
+fn what_is_no_task_replaces_nothing() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    new(&place, "go", "idle").expect(0);
+    let project = place.path().join("idle");
+    fs::write(project.join("idle.wasm"), "as it was").expect("a file");
+    fs::write(project.join("main.go"), "package main\n\nfunc main() {}\n").expect("a file");
+    fs::remove_file(project.join("main_test.go")).expect("removed");
+    finish(build().arg(&project)).expect(2);
+    assert_eq!(fs::read_to_string(project.join("idle.wasm")).expect("it is there"), "as it was");
+    let left = fs::read_dir(&project).expect("it can be listed");
+    let names: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(
+        names.iter().filter(|n| n.to_string_lossy().ends_with(".wasm")).count() == 1,
+        "{names:?}"
+    );
+}
+
+/// Names that mean something in a language make no broken project.
+#[test]
+fn names_that_mean_something_are_fine() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    for (language, name) in [
+        ("rust", "task"),
+        ("python", "none"),
+        ("go", "main"),
+        ("c", "main"),
+    ] {
+        let directory = format!("{language}/{name}");
+        fs::create_dir_all(place.path().join(language)).expect("a directory");
+        new(&place, language, &directory).expect(0);
+        finish(build().arg(place.path().join(directory)))
+            .expect(0)
+            .says(&format!("task {name} 0.1.0"));
+    }
 }
 
 /// Without its tools each language says which one is missing, and how to get it.

@@ -38,8 +38,8 @@ Commands:
                           and one for each language: target/components/conformance/LANGUAGE.wasm
   ci                    What CI runs: format, clippy with warnings denied, then `test`
   bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
-        --only SECTION    one section of: native, tigerflow, start, memory, python, languages, waiting,
-                          in-flight, embed, slurm, simulate (repeatable)
+        --only SECTION    one section of: native, disk, tigerflow, shell, start, memory, python, languages,
+                          waiting, in-flight, embed, slurm, simulate (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 

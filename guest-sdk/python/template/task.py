@@ -3,7 +3,7 @@ from typing import Annotated
 from tigerflow_task import Task
 
 
-class {{NamePascal}}(Task):
+class Greeter(Task):
     """Greets each text, and turns it into upper case."""
 
     name = "{{name}}"

@@ -66,6 +66,10 @@ def build(path, output, componentize_py=None, wit=None):
     if found.problems:
         raise BuildError("\n       ".join(f"{place}: {text}" for place, text in found.problems))
     program = _componentize_py(componentize_py)
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"could not make the directory of {output}: {error}")
     with tempfile.TemporaryDirectory(prefix="tigerflow-build-") as stage:
         _stage(stage, main, task, is_async, found)
         _componentize(program, stage, wit or os.path.join(_SDK, "wit"), main, is_async, found)
@@ -102,6 +106,9 @@ def _named_in(project):
     try:
         import tomllib
     except ImportError:  # Python 3.10
+        with open(project, encoding="utf-8") as file:
+            if "[tool.tigerflow]" in file.read():
+                raise BuildError(f"to read {project}, Python 3.11 or newer is needed")
         return None
     with open(project, "rb") as file:
         try:

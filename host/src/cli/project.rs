@@ -27,7 +27,7 @@ pub struct NewArgs {
 ///
 /// Calls the language's own tools, and says which one is missing and how to get
 /// it. Then it makes sure that what came out is a task. A task of a single file
-/// (.py, .c) needs no project.
+/// (.py, .c, .cpp) needs no project.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// The project's directory, or a single source file
@@ -42,7 +42,7 @@ pub struct BuildArgs {
 
 pub fn new(args: &NewArgs) -> anyhow::Result<u8> {
     project::create(args.lang, &args.directory)?;
-    let directory = quote(&args.directory.to_string_lossy());
+    let directory = quote(args.directory.to_string_lossy().trim_end_matches('/'));
     let name = args.directory.file_name().unwrap_or_default().to_string_lossy();
     super::print(&format!(
         "Made {directory}/, a task in {}. Now:\n\n  cd {directory}\n  tigerflow-host build\n  \

@@ -60,6 +60,21 @@ pub enum LoadError {
     Engine(String),
 }
 
+impl LoadError {
+    /// The same of the file at another path.
+    pub fn at(mut self, place: &Path) -> Self {
+        match &mut self {
+            LoadError::Read { path, .. }
+            | LoadError::Unfit { path, .. }
+            | LoadError::Compile { path, .. }
+            | LoadError::Precompiled { path, .. }
+            | LoadError::Describe { path, .. } => *path = place.into(),
+            LoadError::Engine(_) => {}
+        }
+        self
+    }
+}
+
 const HOW_TO_BUILD: &str = "build the task with `cargo build --release --target wasm32-wasip2` \
                             and the crate `tigerflow-task`";
 

@@ -29,7 +29,7 @@ impl Notices {
 
     /// Warns of something, unless that was done. `about`: what it is about,
     /// where the text itself varies.
-    pub(super) fn tell(&self, about: &str, text: &str) {
+    pub fn tell(&self, about: &str, text: &str) {
         let text = self.environment.mask(text.into());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let first = told.len() < LIMIT && told.insert(about.into());

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use super::local::Outbox;
+use super::local::{Activity, Outbox};
 use super::{Ended, Report, attempt};
 use crate::workspace::StagingArea;
+use crate::workspace::catalog::FileId;
 use crate::workspace::staging::{Prepared, PublishError};
 
 /// Most files of one sync.
@@ -20,6 +21,8 @@ pub(super) struct Finished {
     pub(super) name: OsString,
     pub(super) ended: Ended,
     pub(super) output: Prepared,
+    /// Where it is in flight until it is published.
+    pub(super) activity: Arc<Activity>,
 }
 
 /// The thread that publishes. While it syncs, the next files gather.
@@ -48,29 +51,62 @@ fn serve(finished: &Receiver<Finished>, staging: &StagingArea, outbox: &Outbox) 
     while let Ok(first) = finished.recv() {
         let mut batch = vec![first];
         batch.extend(finished.try_iter().take(MOST - 1));
-        match commit(&batch, staging) {
-            Ok(()) => {
-                for Finished { name, ended, .. } in batch {
-                    attempt::tell(&name, &ended.outcome, None);
-                    outbox.push(Report::Ended(ended));
-                }
-            }
-            Err(error) => {
-                outbox.push(Report::HostFailed(error.to_string()));
-                // Those that are published are found when the run begins again.
-                for Finished { ended, .. } in batch {
-                    outbox.push(Report::HandedBack(ended.id));
-                }
-            }
-        }
+        let ids = batch.iter().map(|finished| finished.ended.id).collect();
+        let mut guard = Guard { ids, finished, outbox };
+        commit(batch, staging, outbox);
+        guard.ids.clear();
     }
 }
 
-fn commit(batch: &[Finished], staging: &StagingArea) -> Result<(), PublishError> {
+/// Publishes those that it can, and reports on all.
+fn commit(batch: Vec<Finished>, staging: &StagingArea, outbox: &Outbox) {
     // What is in the files, before they have their names.
-    staging.sync_all()?;
-    for Finished { output, .. } in batch {
-        output.publish()?;
+    if let Err(error) = staging.sync_all() {
+        return hand_back(batch, &error, outbox);
     }
-    staging.sync_names()
+    let mut published = Vec::with_capacity(batch.len());
+    for finished in batch {
+        match finished.output.publish() {
+            Ok(()) => published.push(finished),
+            Err(error) => hand_back(vec![finished], &error, outbox),
+        }
+    }
+    if let Err(error) = staging.sync_names() {
+        // They are there, as a run that begins again will see.
+        return hand_back(published, &error, outbox);
+    }
+    for Finished { name, ended, activity, .. } in published {
+        activity.end(ended.id);
+        attempt::tell(&name, &ended.outcome, None);
+        outbox.push(Report::Ended(ended));
+    }
+}
+
+fn hand_back(batch: Vec<Finished>, error: &PublishError, outbox: &Outbox) {
+    outbox.push(Report::HostFailed(error.to_string()));
+    for Finished { ended, activity, .. } in batch {
+        activity.end(ended.id);
+        outbox.push(Report::HandedBack(ended.id));
+    }
+}
+
+/// Not even a fault of the host has a run wait for ever: it hands back what nobody
+/// will report on.
+struct Guard<'a> {
+    ids: Vec<FileId>,
+    finished: &'a Receiver<Finished>,
+    outbox: &'a Outbox,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let reason = "an internal fault of tigerflow-host (see above); please report it";
+            self.outbox.push(Report::HostFailed(reason.into()));
+            let waiting = self.finished.try_iter().map(|finished| finished.ended.id);
+            for id in self.ids.drain(..).chain(waiting) {
+                self.outbox.push(Report::HandedBack(id));
+            }
+        }
+    }
 }

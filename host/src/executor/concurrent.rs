@@ -264,7 +264,6 @@ impl Generation<'_> {
 
     fn report(&self, attempt: &Attempt, concluded: Result<Concluded, HostFailure>) {
         let id = attempt.job.id;
-        self.all.slot.activity.end(id);
         match concluded {
             Ok(concluded) => self.all.settle(attempt.job.name.clone(), concluded),
             Err(failure) => self.host_failed(id, failure),
@@ -272,6 +271,7 @@ impl Generation<'_> {
     }
 
     fn host_failed(&self, id: FileId, HostFailure(reason): HostFailure) {
+        self.all.slot.activity.end(id);
         self.host_failed.set(true);
         self.all.slot.outbox.push(Report::HostFailed(reason));
         self.all.report(id, Report::HandedBack(id));

@@ -101,6 +101,11 @@ impl Slot {
             self.took(&job);
             if live.is_none() {
                 live = self.set_up(&staging, &gauge).await;
+                // What one that failed has left is no file's output.
+                if live.is_none() && !self.clear(&staging) {
+                    self.report(id, Report::HandedBack(id));
+                    break;
+                }
             }
             let pass = match &live {
                 Some(_) => self.pass().await,
@@ -113,9 +118,7 @@ impl Slot {
                         None => {
                             self.begin(&job, gauge.clone());
                             let attempt = Attempt::begin(job, staging.clone(), self.number);
-                            let concluded = self.attempt(&mut live, &attempt).await;
-                            self.activity.end(id);
-                            concluded.map(Some)
+                            self.attempt(&mut live, &attempt).await.map(Some)
                         }
                     }
                 }
@@ -126,6 +129,7 @@ impl Slot {
                 Ok(Some(concluded)) => self.settle(name, concluded),
                 Ok(None) => self.report(id, Report::HandedBack(id)),
                 Err(HostFailure(reason)) => {
+                    self.activity.end(id);
                     self.outbox.push(Report::HostFailed(reason));
                     self.report(id, Report::HandedBack(id));
                     // Its staging place may hold half an output.
@@ -134,6 +138,9 @@ impl Slot {
             }
             if live.as_mut().is_some_and(Live::is_worn) {
                 self.tear_down(live.take()).await;
+                if !self.clear(&staging) {
+                    break;
+                }
             }
         }
         self.tear_down(live).await;
@@ -165,13 +172,17 @@ impl Slot {
         match (output, &self.commits) {
             (Some(output), Some(commits)) => {
                 self.taken.borrow_mut().remove(&id);
-                if commits.send(Finished { name, ended, output }).is_err() {
+                let activity = Arc::clone(&self.activity);
+                if commits.send(Finished { name, ended, output, activity }).is_err() {
                     let reason = "an internal fault of tigerflow-host: nobody publishes";
                     self.outbox.push(Report::HostFailed(reason.into()));
                     self.outbox.push(Report::HandedBack(id));
                 }
             }
-            _ => self.report(id, Report::Ended(ended)),
+            _ => {
+                self.activity.end(id);
+                self.report(id, Report::Ended(ended));
+            }
         }
     }
 
@@ -237,6 +248,17 @@ impl Slot {
         }
     }
 
+    /// Empties the staging place of what a guest left there outside of `run`.
+    fn clear(&self, staging: &Staging) -> bool {
+        let result = staging.clear();
+        if let Err(error) = &result {
+            let place = staging.guest_path();
+            let reason = format!("failed to empty `{}`: {error}", place.display());
+            self.outbox.push(Report::HostFailed(reason));
+        }
+        result.is_ok()
+    }
+
     /// Works on one file and publishes what comes of it.
     async fn attempt(
         &self,
@@ -248,15 +270,21 @@ impl Slot {
         current.runs += 1;
         let (input, output) = (attempt.input(shared), attempt.output(shared));
         let end = current.instance.run(&input, &output, attempt.alias(shared)).await;
-        let left = match current.instance.has_made_more() {
+        let mut left = match current.instance.has_made_more() {
             true => Left::Anything,
             false => Left::Nothing,
         };
         if !current.instance.is_alive() {
             *live = None;
         } else if end == RunEnd::Ok && current.instance.holds(|| attempt.output_identity(shared)) {
+            shared.sandbox.notices.tell(
+                "its output",
+                "The task keeps its output open when `run` returns, so each file takes a new \
+                 instance: it should close what it writes",
+            );
             // It could write to its output after it is published.
             self.tear_down(live.take()).await;
+            left = Left::Anything;
         }
         attempt.conclude(shared, end, left)
     }

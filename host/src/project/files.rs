@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rust_embed::Embed;
 
-use super::{Language, ProjectError};
+use super::{Language, ProjectError, temporary_directory};
 
 /// `guest-sdk/`, without what is built or tested there.
 #[derive(Embed)]
@@ -63,8 +63,7 @@ pub fn sdk_directory(
     if let Some(own) = project.map(|project| project.join("sdk")).filter(|sdk| sdk.is_dir()) {
         return Ok(SdkDirectory::Own(own));
     }
-    let temporary = tempfile::tempdir()
-        .map_err(ProjectError::file("create a directory in", &std::env::temp_dir()))?;
+    let temporary = temporary_directory()?;
     write(sdk(language), temporary.path())?;
     Ok(SdkDirectory::Temporary(temporary))
 }

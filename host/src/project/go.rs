@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::files::sdk_directory;
-use super::{Language, ProjectError, core_module, publish, tools};
+use super::{Language, ProjectError, core_module, publish, temporary_directory, tools};
 
 /// The first release whose code for `wasip1` the bindings work with.
 const OLDEST: (u32, u32) = (1, 26);
@@ -21,8 +21,7 @@ pub fn build(project: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
             remedy: GET_GO.into(),
         });
     }
-    let folder = tempfile::tempdir()
-        .map_err(ProjectError::file("create a directory in", &std::env::temp_dir()))?;
+    let folder = temporary_directory()?;
     let core = folder.path().join("core.wasm");
     let mut command = Command::new(&go);
     command.current_dir(project).envs([

@@ -4,14 +4,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ProjectError, tools};
+use super::{ProjectError, publish_from, tools};
 
-const GET_NODE: &str = "install Node.js 20 or newer with npm (https://nodejs.org)";
+const GET_NODE: &str = "install Node.js 20.11 or newer with npm (https://nodejs.org)";
+const OLDEST: (u32, u32) = (20, 11);
 /// The SDK's program that makes a component of a project.
 const BUILD: &str = "node_modules/@tigerflow/task/build.mjs";
 
 pub fn build(project: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
     let node = tools::require("node", GET_NODE)?;
+    let version = tools::ask(Command::new(&node).arg("--version")).unwrap_or_default();
+    if number(&version).is_none_or(|found| found < OLDEST) {
+        return Err(ProjectError::Tool {
+            problem: format!("`{}` is {version}, and tasks need 20.11", node.display()),
+            remedy: GET_NODE.into(),
+        });
+    }
     let build = project.join(BUILD);
     if !build.is_file() {
         install(project)?;
@@ -24,9 +32,15 @@ pub fn build(project: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
         )));
     }
     let mut command = Command::new(node);
-    command.arg(&build).arg(project).arg("-o").arg(&place);
-    tools::run(&mut command)?;
+    command.arg(&build).arg(project).arg("-o");
+    publish_from(&place, |made| tools::run(command.arg(made)).map_err(ProjectError::of_builder))?;
     Ok(place)
+}
+
+/// `v20.11.1` as (20, 11).
+fn number(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn install(project: &Path) -> Result<(), ProjectError> {

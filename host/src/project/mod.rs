@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use new::{create, is_name};
 
+use crate::engine::{LoadError, Task};
+
 /// A language in which tasks are written, with an SDK for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
@@ -24,7 +26,7 @@ pub enum Language {
     Rust,
     /// Python, by componentize-py.
     Python,
-    /// Go, as it is.
+    /// Go, by its own compiler.
     Go,
     /// JavaScript and TypeScript, by componentize-js.
     Js,
@@ -80,7 +82,7 @@ pub enum ProjectError {
     /// A directory that holds no task.
     #[error(
         "`{}` holds no task that this host knows to build: no Cargo.toml, go.mod, package.json, \
-         task.py, pyproject.toml or *.c; `tigerflow-host new --lang LANGUAGE NAME` makes a project",
+         task.py, pyproject.toml, *.c or *.cpp; `tigerflow-host new --lang LANGUAGE NAME` makes a project",
         path.display()
     )]
     NoProject {
@@ -88,7 +90,7 @@ pub enum ProjectError {
         path: PathBuf,
     },
     /// What was given is no project.
-    #[error("`{}` is no directory, and no source file of a task (.py, .c)", path.display())]
+    #[error("`{}` is no directory, and no source file of a task (.py, .c, .cc, .cpp, .cxx)", path.display())]
     NoSource {
         /// What was given.
         path: PathBuf,
@@ -111,6 +113,12 @@ pub enum ProjectError {
         /// What may mend it, behind a semicolon.
         hint: String,
     },
+    /// An SDK's own builder has refused. What it said was shown as it came.
+    #[error("there is no component: what is wrong stands above")]
+    NotBuilt,
+    /// What came out is no task.
+    #[error(transparent)]
+    NoTask(#[from] LoadError),
     /// A tool has made something else than a component.
     #[error("{0}")]
     Result(String),
@@ -130,6 +138,14 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
+    /// What a builder of an SDK says needs no command line to be understood.
+    fn of_builder(self) -> Self {
+        match self {
+            ProjectError::Failed { .. } => ProjectError::NotBuilt,
+            other => other,
+        }
+    }
+
     fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |cause| ProjectError::File { what, path, cause }
@@ -162,7 +178,7 @@ pub fn build(source: &Path, output: Option<&Path>) -> Result<PathBuf, ProjectErr
     let place = place(output, source.parent().unwrap_or(Path::new("")), &stem);
     match source.extension().and_then(|extension| extension.to_str()) {
         Some("py") => python::build(source, place),
-        Some("c") => c::build(source, place),
+        Some(extension) if c::EXTENSIONS.contains(&extension) => c::build(source, place),
         _ => Err(ProjectError::NoSource { path: source.into() }),
     }
 }
@@ -177,7 +193,7 @@ fn directory_name(directory: &Path) -> Result<String, ProjectError> {
     Ok(whole.file_name().map_or_else(|| "task".into(), |name| name.to_string_lossy().into_owned()))
 }
 
-/// Puts a finished component into its place, whole or not at all.
+/// Puts a finished component into its place: whole, and only if it is a task.
 fn publish(component: &[u8], place: &Path) -> Result<(), ProjectError> {
     let folder = match place.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -190,10 +206,30 @@ fn publish(component: &[u8], place: &Path) -> Result<(), ProjectError> {
         // The mode of a plain file: what tempfile makes is private.
         let mut file = tempfile::Builder::new()
             .permissions(std::fs::Permissions::from_mode(0o666))
+            .suffix(".wasm")
             .tempfile_in(folder)?;
         file.write_all(component)?;
-        file.persist(place)?;
-        Ok(())
+        Ok(file)
     };
-    write().map_err(ProjectError::file("write", place))
+    let file = write().map_err(ProjectError::file("write", place))?;
+    // What was there, and worked, stays where this does not.
+    Task::load(file.path(), false).map_err(|error| error.at(place))?;
+    let persisted = file.persist(place).map_err(|error| error.error);
+    persisted.map(drop).map_err(ProjectError::file("write", place))
+}
+
+/// Has a builder of an SDK write a component, and puts it into its place.
+fn publish_from(
+    place: &Path,
+    build: impl FnOnce(&Path) -> Result<(), ProjectError>,
+) -> Result<(), ProjectError> {
+    let folder = temporary_directory()?;
+    let made = folder.path().join("task.wasm");
+    build(&made)?;
+    let component = std::fs::read(&made).map_err(ProjectError::file("read", &made))?;
+    publish(&component, place)
+}
+
+fn temporary_directory() -> Result<tempfile::TempDir, ProjectError> {
+    tempfile::tempdir().map_err(ProjectError::file("create a directory in", &std::env::temp_dir()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heck::{ToSnakeCase, ToUpperCamelCase};
+use heck::ToSnakeCase;
 
 use super::{Language, ProjectError, files};
 
@@ -11,19 +11,36 @@ pub fn is_name(name: &str) -> bool {
     let word = |word: &str| {
         !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     };
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word)
+    let kebab = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word);
+    kebab && name.len() <= LONGEST
 }
+
+/// Longest name, in bytes: files are called so, with something behind.
+const LONGEST: usize = 100;
+
+/// What would be taken for something of the project's own, or of a language's.
+const TAKEN: [&str; 7] = ["sdk", "samples", "out", "build", "tests", "target", "tigerflow-task"];
 
 /// Makes the project `directory`, whose last part is the task's name.
 ///
 /// # Errors
 /// When the name is none, or something is there already.
 pub fn create(language: Language, directory: &Path) -> Result<(), ProjectError> {
-    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let Some(name) = directory.file_name().map(|name| name.to_string_lossy()) else {
+        return Err(ProjectError::Place(format!(
+            "`{}` names no directory to make: give the task's name, as in `count-words`",
+            directory.display()
+        )));
+    };
     if !is_name(&name) {
         return Err(ProjectError::Place(format!(
             "a task cannot be called `{name}`: use lower-case letters, digits and single dashes, as in \
              `count-words`"
+        )));
+    }
+    if TAKEN.contains(&&*name) {
+        return Err(ProjectError::Place(format!(
+            "a task called `{name}` would clash with what is in each project; choose another name"
         )));
     }
     let there = std::fs::read_dir(directory);
@@ -34,9 +51,7 @@ pub fn create(language: Language, directory: &Path) -> Result<(), ProjectError> 
         )));
     }
     let fill = |text: &str| {
-        text.replace("{{name}}", &name)
-            .replace("{{name_snake}}", &name.to_snake_case())
-            .replace("{{NamePascal}}", &name.to_upper_camel_case())
+        text.replace("{{name}}", &name).replace("{{name_snake}}", &name.to_snake_case())
     };
     let filled = files::template(language).map(|(path, bytes)| match String::from_utf8(bytes) {
         Ok(text) => (fill(&path), fill(&text).into_bytes()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::files::sdk_directory;
-use super::{Language, ProjectError, tools};
+use super::{Language, ProjectError, publish_from, tools};
 
 const GET_PYTHON: &str = "install Python 3.10 or newer (https://python.org)";
 
@@ -14,17 +14,19 @@ pub fn build(source: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
     let python = python()?;
     let sdk = sdk_directory(Language::Python, source.is_dir().then_some(source))?;
     let source = source.canonicalize().map_err(ProjectError::file("find", source))?;
-    let output = std::path::absolute(&place).map_err(ProjectError::file("find", &place))?;
     let mut command = Command::new(python);
     // Elsewhere Python would take the project's files for its own library's.
-    command.current_dir(sdk.path()).env("PYTHONPATH", sdk.path());
+    let own = sdk.path().canonicalize().map_err(ProjectError::file("find", sdk.path()))?;
+    command.current_dir(&own).env("PYTHONPATH", &own);
     // Nothing is left in the SDK that a project holds.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    command.args(["-m", "tigerflow_task.build"]).arg(&source).arg("-o").arg(&output);
+    command.args(["-m", "tigerflow_task.build"]).arg(&source);
     if let Some(tool) = tools::find("componentize-py") {
         command.arg("--componentize-py").arg(tool);
     }
-    tools::run(&mut command)?;
+    publish_from(&place, |made| {
+        tools::run(command.arg("-o").arg(made)).map_err(ProjectError::of_builder)
+    })?;
     Ok(place)
 }
 

@@ -58,6 +58,11 @@ fn component(line: &str) -> Option<(String, PathBuf)> {
     if message["reason"] != "compiler-artifact" {
         return None;
     }
+    // A program beside it is something else.
+    let kinds = message["target"]["crate_types"].as_array()?;
+    if !kinds.iter().any(|kind| kind == "cdylib") {
+        return None;
+    }
     let files = message["filenames"].as_array()?;
     let file = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
     let name = message["target"]["name"].as_str()?.replace('_', "-");

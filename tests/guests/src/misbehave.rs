@@ -143,6 +143,8 @@ fn call(text: &str) -> Result<()> {
         }
         "transient" => Err(Error::transient(argument).retry_after(Duration::from_secs(5))),
         "aborted" => Err(Error::aborted(argument)),
+        // Where a later file's output belongs.
+        "leave" => Ok(fs::write(argument, "left by a teardown, and long")?),
         "long-reason" => Err(Error::aborted("x".repeat(argument.parse()?))),
         "long-error" => Err(Error::failed("x".repeat(argument.parse()?))),
         "read" => bail!("{} bytes", fs::read(argument)?.len()),

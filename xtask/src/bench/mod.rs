@@ -3,6 +3,7 @@
 //! Every section is a module with one function that measures and writes its part of the report. Things compared with
 //! each other are measured in turn, repetition by repetition, so that a machine that slows down slows down both.
 
+mod disk;
 mod embed;
 mod in_flight;
 pub mod languages;
@@ -13,6 +14,7 @@ pub mod native;
 mod python;
 mod report;
 mod resident;
+mod shell;
 mod simulate;
 mod slurm;
 mod start;
@@ -67,9 +69,11 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 13] = [
     ("native", throughput::section),
+    ("disk", disk::section),
     ("tigerflow", tigerflow::section),
+    ("shell", shell::section),
     ("start", start::section),
     ("memory", memory::section),
     ("python", python::section),

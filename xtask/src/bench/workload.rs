@@ -23,7 +23,12 @@ pub struct Workload {
 impl Workload {
     /// `files` text files of `size` bytes each, of letters, in `SCRATCH/NAME`.
     pub fn new(bench: &Bench, name: &str, files: usize, size: usize) -> Result<Self> {
-        Self::of(bench, name, files, |file| {
+        Self::in_folder(&bench.scratch.join(name), files, size)
+    }
+
+    /// The same in another folder.
+    pub fn in_folder(folder: &Path, files: usize, size: usize) -> Result<Self> {
+        Self::made(folder, files, |file| {
             let letter = |index: usize| b'a' + ((index * 7 + file) % 26) as u8;
             (0..size).map(|index| if index % 64 == 63 { b'\n' } else { letter(index) }).collect()
         })
@@ -65,7 +70,11 @@ impl Workload {
         files: usize,
         content: impl Fn(usize) -> Vec<u8>,
     ) -> Result<Self> {
-        let input = bench.scratch.join(name).join("in");
+        Self::made(&bench.scratch.join(name), files, content)
+    }
+
+    fn made(folder: &Path, files: usize, content: impl Fn(usize) -> Vec<u8>) -> Result<Self> {
+        let input = folder.join("in");
         fs::create_dir_all(&input)
             .with_context(|| format!("could not create {}", input.display()))?;
         for file in 0..files {
@@ -73,7 +82,7 @@ impl Workload {
             fs::write(&path, content(file))
                 .with_context(|| format!("could not write {}", path.display()))?;
         }
-        Ok(Self { input, output: bench.scratch.join(name).join("out"), files })
+        Ok(Self { input, output: folder.join("out"), files })
     }
 
     /// Empties the outputs.

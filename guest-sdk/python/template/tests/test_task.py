@@ -1,12 +1,12 @@
 import unittest
 
-from task import {{NamePascal}}
+from task import Greeter
 from tigerflow_task import testing
 
 
-class {{NamePascal}}Test(unittest.TestCase):
+class GreeterTest(unittest.TestCase):
     def test_greets_in_upper_case(self):
-        self.assertEqual(testing.run({{NamePascal}}, "world\n"), "Hello, WORLD\n")
+        self.assertEqual(testing.run(Greeter, "world\n"), "Hello, WORLD\n")
 
     def test_takes_another_greeting(self):
-        self.assertEqual(testing.run({{NamePascal}}, "world", greeting="Hi"), "Hi, WORLD")
+        self.assertEqual(testing.run(Greeter, "world", greeting="Hi"), "Hi, WORLD")

@@ -3,7 +3,7 @@
 use tigerflow_task::prelude::*;
 
 /// What `setup` makes and every `run` reads.
-struct {{NamePascal}} {
+struct Greeter {
     greeting: String,
 }
 
@@ -15,11 +15,11 @@ struct Options {
     greeting: String,
 }
 
-impl Task for {{NamePascal}} {
+impl Task for Greeter {
     type Params = Options;
 
     fn setup(options: Options) -> Result<Self> {
-        Ok({{NamePascal}} { greeting: options.greeting })
+        Ok(Greeter { greeting: options.greeting })
     }
 
     fn run(&self, input: &Input, output: &Output) -> Result<()> {
@@ -28,7 +28,7 @@ impl Task for {{NamePascal}} {
     }
 }
 
-export_task!({{NamePascal}});
+export_task!(Greeter);
 
 fn greet(greeting: &str, text: &str) -> String {
     format!("{greeting}, {}", text.to_uppercase())
