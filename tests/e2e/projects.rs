@@ -142,12 +142,7 @@ fn what_is_no_task_replaces_nothing() {
 #[test]
 fn names_that_mean_something_are_fine() {
     let place = tempfile::tempdir().expect("a temporary directory");
-    for (language, name) in [
-        ("rust", "task"),
-        ("python", "none"),
-        ("go", "main"),
-        ("c", "main"),
-    ] {
+    for (language, name) in [("rust", "task"), ("python", "none"), ("go", "main"), ("c", "main")] {
         let directory = format!("{language}/{name}");
         fs::create_dir_all(place.path().join(language)).expect("a directory");
         new(&place, language, &directory).expect(0);
