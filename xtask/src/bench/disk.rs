@@ -9,7 +9,10 @@ use super::{
     throughput::row,
     workload::Workload,
 };
-use crate::{process::note, repo};
+use crate::{
+    process::{self, note},
+    repo,
+};
 
 const FILES: usize = 10_000;
 const SIZE: usize = 1024;
@@ -24,6 +27,8 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         note(&format!("repetition {} of {}", repetition + 1, bench.repetitions()));
         let take = |rates: &mut Vec<f64>, command: &mut std::process::Command| -> Result<()> {
             files.reset()?;
+            // What was written before is not this one's to wait for.
+            process::quietly(&mut process::command("sync"))?;
             rates.push(FILES as f64 / measure::run(command)?.seconds());
             files.check()
         };
