@@ -29,8 +29,7 @@ Start here:
 
 Commands:
   setup [WHAT]...       Install what tasks are built with: rust (default), python, go, js, c, all.
-                        Goes to .tools/ in this checkout; a second time it only checks. Node.js with
-                        npm must be there.
+                        Goes to .tools/ in this checkout; a second time it only checks.
                         slurm: the Slurm that tests start clusters of, by apt-get if we are root
   build [NAME]...       The host to target/release/tigerflow-host, each plugin (or just the plugins
                         NAME) to target/components/NAME.wasm

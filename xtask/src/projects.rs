@@ -74,7 +74,9 @@ impl Language {
             Language::Rust => true,
             Language::Python => tool("componentize-py"),
             Language::Go => runs("go") || setup::go_folder().exists(),
-            Language::Js => process::output(process::command("node").arg("--version")).is_ok(),
+            Language::Js => {
+                tool("node") || process::output(process::command("node").arg("--version")).is_ok()
+            }
             Language::C => tool("zig"),
         }
     }

@@ -212,7 +212,8 @@ fn check_parameter(raw: wit::Parameter) -> Result<Parameter, String> {
     Ok(Parameter { name, help: raw.help, kind, default, required: raw.required })
 }
 
-fn is_kebab_case(name: &str) -> bool {
+/// Whether a task can be called so, and a parameter.
+pub fn is_kebab_case(name: &str) -> bool {
     name.len() <= NAME_LIMIT
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.split('-').all(|word| {

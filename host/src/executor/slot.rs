@@ -101,11 +101,6 @@ impl Slot {
             self.took(&job);
             if live.is_none() {
                 live = self.set_up(&staging, &gauge).await;
-                // What one that failed has left is no file's output.
-                if live.is_none() && !self.clear(&staging) {
-                    self.report(id, Report::HandedBack(id));
-                    break;
-                }
             }
             let pass = match &live {
                 Some(_) => self.pass().await,
@@ -236,7 +231,11 @@ impl Slot {
         let begun = Instant::now();
         let (task, sandbox) = (&self.shared.task, &self.shared.sandbox);
         let create = Instance::create(task, sandbox, staging.guest_path(), gauge.clone());
-        let instance = self.create(create).await?;
+        let Some(instance) = self.create(create).await else {
+            // What it has left is no file's output.
+            self.clear(staging);
+            return None;
+        };
         Some(Live { instance, setup_time: begun.elapsed(), since: Instant::now(), runs: 0 })
     }
 

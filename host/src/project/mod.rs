@@ -15,7 +15,7 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 
-pub use new::{create, is_name};
+pub use new::create;
 
 use crate::engine::{LoadError, Task};
 

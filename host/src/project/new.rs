@@ -5,18 +5,7 @@ use std::path::Path;
 use heck::ToSnakeCase;
 
 use super::{Language, ProjectError, files};
-
-/// Whether a task can be called so: kebab-case that begins with a letter.
-pub fn is_name(name: &str) -> bool {
-    let word = |word: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    };
-    let kebab = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word);
-    kebab && name.len() <= LONGEST
-}
-
-/// Longest name, in bytes: files are called so, with something behind.
-const LONGEST: usize = 100;
+use crate::engine::description::is_kebab_case;
 
 /// What would be taken for something of the project's own, or of a language's.
 const TAKEN: [&str; 7] = ["sdk", "samples", "out", "build", "tests", "target", "tigerflow-task"];
@@ -32,7 +21,7 @@ pub fn create(language: Language, directory: &Path) -> Result<(), ProjectError> 
             directory.display()
         )));
     };
-    if !is_name(&name) {
+    if !is_kebab_case(&name) {
         return Err(ProjectError::Place(format!(
             "a task cannot be called `{name}`: use lower-case letters, digits and single dashes, as in \
              `count-words`"
@@ -59,20 +48,4 @@ pub fn create(language: Language, directory: &Path) -> Result<(), ProjectError> 
     });
     files::write(filled, directory)?;
     files::write(files::sdk(language), &directory.join("sdk"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_name;
-
-    #[test]
-    fn names_are_kebab_case() {
-        for good in ["a", "hello", "count-words", "mp3-to-text", "x2"] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", "2x", "Hello", "count_words", "-a", "a-", "a--b", "größe", "a b", "..", "."]
-        {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 }

