@@ -6,11 +6,11 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use crate::wait_until;
+use crate::{PATIENCE, wait_until};
 
 /// Set to 1, it makes a test fail that finds no Slurm, as in CI. Else the test
 /// is skipped.
@@ -228,10 +228,22 @@ impl Cluster {
         command
     }
 
-    /// What a program of Slurm prints; it must succeed.
+    /// What a program of Slurm prints; it must succeed. A controller that gives no
+    /// answer in time, as on a busy machine, is asked again.
     #[track_caller]
     pub fn ask(&self, program: &str, arguments: &[&str]) -> String {
-        succeed(self.command(program).args(arguments).stdin(Stdio::null()))
+        let begun = Instant::now();
+        loop {
+            let mut command = self.command(program);
+            command.args(arguments).stdin(Stdio::null());
+            let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
+            let told = String::from_utf8_lossy(&output.stderr);
+            let unanswered =
+                ["timed out", "Unable to contact"].iter().any(|how| told.contains(how));
+            if output.status.success() || !unanswered || begun.elapsed() > PATIENCE {
+                return printed(&command, &output);
+            }
+        }
     }
 
     /// Submits a script; returns the number of the job.
