@@ -3,6 +3,7 @@
 //! Every section is a module with one function that measures and writes its part of the report. Things compared with
 //! each other are measured in turn, repetition by repetition, so that a machine that slows down slows down both.
 
+mod chart;
 mod disk;
 mod embed;
 mod in_flight;

@@ -4,11 +4,32 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::machine;
+use super::{chart::Chart, machine};
 use crate::{process, repo};
 
 pub struct Report {
     text: String,
+    charts: Vec<(String, String)>,
+    goals: Vec<Goal>,
+}
+
+/// What is wanted of a figure.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A goal, and what was measured in this run.
+pub struct Goal {
+    /// `Rust component, 1 thread`
+    pub what: String,
+    pub target: Target,
+    pub value: f64,
+    /// Behind both numbers: `% of native`.
+    pub unit: &'static str,
+    /// Shown where the goal is missed: what stands in the way.
+    pub why: &'static str,
 }
 
 impl Report {
@@ -23,7 +44,7 @@ impl Report {
             "# Benchmark of tigerflow-host{mode}\n\nRevision {revision}. Machine: {machine}; load at the start {load}.\n\
              Figures are medians, with the smallest and the largest value in brackets.\n"
         );
-        Self { text }
+        Self { text, charts: vec![], goals: vec![] }
     }
 
     /// Adds a section.
@@ -41,6 +62,17 @@ impl Report {
             }
         }
         self.push(&text);
+    }
+
+    /// Adds a chart: an SVG beside the report, and a picture in it.
+    pub fn chart(&mut self, chart: &Chart) {
+        self.charts.push((format!("{}.svg", chart.name), chart.svg()));
+        self.push(&format!("\n![{}]({}.svg)\n", chart.title, chart.name));
+    }
+
+    /// Notes a goal and what was measured; all of them stand in a table at the beginning.
+    pub fn goal(&mut self, goal: Goal) {
+        self.goals.push(goal);
     }
 
     /// Adds a paragraph.
