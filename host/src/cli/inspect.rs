@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{LogArgs, parameters};
-use crate::engine::Task;
 use crate::engine::description::{Description, Grant, Kind, Parameter};
+use crate::engine::{Purpose, Task};
 use crate::log;
 use crate::text::one_line;
 
@@ -38,7 +38,7 @@ struct Report<'a> {
 
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
     log::init(args.log.log_format, args.log.level(), true);
-    let task = Task::load(&args.component, false)?;
+    let task = Task::load(&args.component, Purpose::default())?;
     if let Some(warning) = &task.warning {
         tracing::warn!("{warning}");
     }

@@ -10,7 +10,7 @@ use crate::schedule::{MaxFailures, RetryOn, RetryPolicy};
 
 /// The options that say so. A task may have its own defaults for them, and the
 /// journal keeps what was in force.
-pub const POLICIES: [&str; 11] = [
+pub const POLICIES: [&str; 12] = [
     "timeout",
     "retries",
     "retry-delay",
@@ -22,6 +22,7 @@ pub const POLICIES: [&str; 11] = [
     "max-failures",
     "concurrency-limit",
     "instances",
+    "isolate",
 ];
 
 /// Those of them that are not among the limits of a task.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{LogArgs, quote};
-use crate::engine::Task;
+use crate::engine::{Purpose, Task};
 use crate::log;
 use crate::project::{self, Language};
 
@@ -56,7 +56,7 @@ pub fn new(args: &NewArgs) -> anyhow::Result<u8> {
 pub fn build(args: &BuildArgs) -> anyhow::Result<u8> {
     log::init(args.log.log_format, args.log.level(), true);
     let component = project::build(&args.source, args.output.as_deref())?;
-    let task = Task::load(&component, false)?;
+    let task = Task::load(&component, Purpose::default())?;
     if let Some(warning) = &task.warning {
         tracing::warn!("{warning}");
     }

@@ -17,7 +17,9 @@ use super::grants::GrantArgs;
 use super::policies::{self, POLICIES, PolicyArgs};
 use super::slurm::{SlurmArgs, Workers};
 use super::{LogArgs, Usage, parameters, values};
-use crate::engine::{Interface, LoadError, Network, Notices, Sandbox, Task, network};
+use crate::engine::{
+    Interface, Isolation, LoadError, Network, Notices, Purpose, Sandbox, Task, network,
+};
 use crate::executor::slurm::plan::WorkerPlan;
 use crate::executor::slurm::{self, SlurmPlan};
 use crate::run::plan::{self, Plan};
@@ -112,6 +114,11 @@ pub struct RunArgs {
     /// file in flight
     #[arg(long, value_name = "N", value_parser = values::instances, default_value = "1", help_heading = "Run")]
     instances: usize,
+    /// What has instances of its own: `none`, so that an instance works on one
+    /// file after another; `file`, so that nothing is left of one file when the
+    /// next begins: `setup`, `run` and `teardown` in a fresh instance for each
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "none", help_heading = "Run")]
+    isolate: Isolation,
     /// Name of the workspace, in OUTPUT_DIR/.tigerflow [default: the task's name]
     #[arg(long, value_name = "NAME", value_parser = values::task_name, help_heading = "Run")]
     task_name: Option<String>,
@@ -201,7 +208,11 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
         .and_then(|n| n.parse().ok())
         .is_some_and(|n: usize| n > cores());
     let limited = many || given("--timeout").is_some() || given("--setup-timeout").is_some();
-    let task = Task::load(Path::new(path), limited)?;
+    let fresh = match given("--isolate").is_some_and(|what| what == "file") {
+        true => given("--concurrency-limit").and_then(|n| n.parse().ok()).unwrap_or(cores() as u32),
+        false => 0,
+    };
+    let task = Task::load(Path::new(path), Purpose { interruptible: limited, fresh })?;
     let mut run = parameters::add(run.clone(), &task.description)?;
     for (option, value) in task.description.option_defaults.clone() {
         run = set_default(run, &option, value)
@@ -323,12 +334,18 @@ pub fn run(
         Some(slurm) => slurm.request.cpus.unwrap_or(1) as usize,
         None => cores(),
     };
-    let interruptible = limited || instances > cores;
-    if plan.task.interruptible != interruptible && !plan.task.precompiled {
-        plan.task = Task::load(&plan.task.path, interruptible)?;
-    }
-    if let Some(slurm) = &mut plan.slurm {
-        slurm.worker.interruptible = plan.task.interruptible;
+    let fresh = match plan.sandbox.isolation {
+        Isolation::File => u32::try_from(instances).unwrap_or(u32::MAX),
+        Isolation::None => 0,
+    };
+    let purpose =
+        Purpose { interruptible: limited || instances > cores || plan.task.precompiled, fresh };
+    match &mut plan.slurm {
+        Some(slurm) => slurm.worker.purpose = purpose,
+        None if plan.task.purpose != purpose => {
+            plan.task = Task::load(&plan.task.path, purpose)?;
+        }
+        None => {}
     }
     Ok(run::execute(plan)?.code())
 }
@@ -410,6 +427,10 @@ fn plan(
         _ if args.once => Duration::ZERO,
         _ => Duration::from_secs(1),
     };
+    if args.isolate == Isolation::File && is_given(matches, "instances") {
+        let problem = "--isolate file makes an instance for each file: leave --instances out";
+        return Err(Usage(problem.into()).into());
+    }
     let environment = args.grants.environment();
     let notices = Arc::new(Notices::new(environment.clone()));
     let hosts = args.grants.host_texts();
@@ -420,6 +441,7 @@ fn plan(
             directories: args.grants.directories,
             memory_limit: usize::try_from(args.memory_limit).unwrap_or(usize::MAX),
             output_limit: args.output_limit,
+            isolation: args.isolate,
             open_files: 0,
             calls: 1,
             network: Arc::new(Network::new(
@@ -441,7 +463,10 @@ fn plan(
         pairing,
         task_name,
         concurrency,
-        instances: args.instances.min(concurrency),
+        instances: match args.isolate {
+            Isolation::File => concurrency,
+            Isolation::None => args.instances.min(concurrency),
+        },
         retry,
         rate: args.policies.rate_limit,
         labels: args.policies.label,
@@ -492,8 +517,9 @@ fn slurm_plan(workers: Workers, plan: &Plan, hosts: Vec<String>) -> SlurmPlan {
         labels: plan.labels.iter().map(|l| (l.name.clone(), l.limit)).collect(),
         concurrency: workers.concurrency,
         instances: plan.instances,
-        // Decided when the task is loaded for good.
-        interruptible: false,
+        // Decided when all else is.
+        purpose: Purpose::default(),
+        isolation: sandbox.isolation,
         idle_timeout: workers.idle_timeout,
         job: format!("{:?}", workers.request),
         wall_time: workers.wall_time,

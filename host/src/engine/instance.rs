@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 
@@ -21,11 +22,24 @@ use super::stdio::Stdio;
 use super::{Environment, Notices, Pre, Task};
 use crate::outcome::{Cause, Failure};
 
+/// What is kept apart by giving it instances of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Nothing: an instance works on one file after another, or on many at once.
+    #[default]
+    None,
+    /// Each file: it has a fresh instance, from `setup` to `teardown`.
+    File,
+}
+
 /// What every instance of a run may reach, and how much of it.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Preopened read-only as `/input`.
     pub input_dir: PathBuf,
+    /// What has instances of its own.
+    pub isolation: Isolation,
     /// What the log said of the task already.
     pub notices: Arc<Notices>,
     /// Whether the host's workspace lies in a directory that the guest sees.
@@ -169,8 +183,9 @@ impl Instance {
         }
     }
 
-    /// Calls `teardown` and drops the instance.
-    pub async fn teardown(mut self) -> Result<(), Failure> {
+    /// Calls `teardown`; the instance is of no use after.
+    pub async fn teardown(&mut self) -> Result<(), Failure> {
+        self.alive = false;
         self.store.data_mut().begin();
         let task = self.component.tigerflow_task_task();
         let call = task.call_teardown(&mut self.store);

@@ -13,6 +13,7 @@ mod guest;
 mod instance;
 pub mod network;
 mod notices;
+mod pool;
 mod secrets;
 mod stdio;
 
@@ -22,16 +23,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, OptLevel, Store};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, Store};
 use wasmtime_wasi::WasiCtx;
 
 pub use self::cache::CACHE_VARIABLE;
 pub use self::component::{INTERFACE_VERSION, Interface, LoadError, Shape};
 pub use self::concurrent::{Calls, ConcurrentInstance, Lost};
 pub use self::guest::{Alias, GUEST_INPUT, GUEST_OUTPUT, Gauge};
-pub use self::instance::{Directory, Instance, RunEnd, Sandbox, SetupError};
+pub use self::instance::{Directory, Instance, Isolation, RunEnd, Sandbox, SetupError};
 pub use self::network::{HostRule, Network};
 pub use self::notices::Notices;
 pub use self::secrets::Environment;
@@ -71,13 +73,24 @@ pub struct Task {
     pub shape: Shape,
     /// What it says of itself.
     pub description: Description,
-    /// Whether a busy guest can be interrupted.
-    pub interruptible: bool,
+    /// What it was loaded for.
+    pub purpose: Purpose,
     /// Whether it was compiled ahead of time.
     pub precompiled: bool,
     /// Why it is compiled anew each time, where it is.
     pub warning: Option<String>,
     pre: Pre,
+}
+
+/// What a task is loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purpose {
+    /// Whether its code can be interrupted while it computes, as a time limit needs,
+    /// and instances that share a thread. It costs a few per cent. A precompiled file
+    /// always can.
+    pub interruptible: bool,
+    /// For how many instances at once room is kept, where each file has a fresh one.
+    pub fresh: u32,
 }
 
 /// A component that was checked and linked, by the interface that it exports.
@@ -95,11 +108,7 @@ impl std::fmt::Debug for Task {
 
 impl Task {
     /// Loads a component, or a file made by [`precompile`].
-    ///
-    /// `interruptible`: whether its code can be interrupted while it computes,
-    /// as a time limit needs, and instances that share a thread. It costs a few
-    /// per cent. A precompiled file is always interruptible.
-    pub fn load(path: &Path, interruptible: bool) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, mut purpose: Purpose) -> Result<Self, LoadError> {
         let bytes = read(path)?;
         let precompiled = cache::is_precompiled(&bytes);
         // A component is harmless to look at; machine code is not, and must not
@@ -111,12 +120,12 @@ impl Task {
             );
             return Err(LoadError::Unfit { path: path.into(), problem });
         }
-        let interruptible = interruptible || precompiled;
+        purpose.interruptible |= precompiled;
         let asynchronous = match precompiled {
             true => cache::is_asynchronous(&bytes),
             false => component::is_asynchronous(&bytes),
         };
-        let engine = engine(interruptible, asynchronous)?;
+        let engine = engine(purpose, asynchronous)?;
         let (component, digest, warning) = if precompiled {
             let (component, digest) = cache::load_precompiled(&engine, path, &bytes)?;
             (component, digest, None)
@@ -129,7 +138,7 @@ impl Task {
         drop(bytes);
         let shape = Shape::of(&engine, &component);
         let pre = link(path, &component, &shape)?;
-        if interruptible {
+        if purpose.interruptible {
             start_ticker(&engine);
         }
         let mut task = Task {
@@ -137,7 +146,7 @@ impl Task {
             digest,
             shape,
             description: Description::default(),
-            interruptible,
+            purpose,
             precompiled,
             warning,
             pre,
@@ -189,7 +198,7 @@ impl Task {
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.memory);
-        if self.interruptible {
+        if self.purpose.interruptible {
             store.set_epoch_deadline(1);
             store.epoch_deadline_async_yield_and_update(1);
         }
@@ -261,7 +270,7 @@ pub fn precompile(path: &Path, to: &Path) -> Result<(), LoadError> {
     }
     component::check_bytes(path, &bytes)?;
     let asynchronous = component::is_asynchronous(&bytes);
-    let engine = engine(true, asynchronous)?;
+    let engine = engine(Purpose { interruptible: true, fresh: 0 }, asynchronous)?;
     let component = cache::compile(&engine, path, &bytes)?;
     link(path, &component, &Shape::of(&engine, &component))?;
     cache::write_precompiled(&component, &bytes, asynchronous, to)
@@ -281,11 +290,11 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 /// An engine for plain components or for `asynchronous` ones.
-fn engine(interruptible: bool, asynchronous: bool) -> Result<Engine, LoadError> {
+fn engine(purpose: Purpose, asynchronous: bool) -> Result<Engine, LoadError> {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(interruptible)
+        .epoch_interruption(purpose.interruptible)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(2 * GUEST_STACK)
         // Plain functions are 5 to 15 % faster without it.
@@ -293,6 +302,13 @@ fn engine(interruptible: bool, asynchronous: bool) -> Result<Engine, LoadError> 
     let address_space = rustix::process::getrlimit(rustix::process::Resource::As).current;
     if address_space.is_some_and(|limit| limit < AMPLE_ADDRESS_SPACE) {
         config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
+    } else if purpose.fresh > 0 {
+        config.allocation_strategy(pool::strategy(purpose.fresh));
+        if let Ok(engine) = Engine::new(&config) {
+            return Ok(engine);
+        }
+        // The address space that it takes is not to be had: as well without.
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     }
     Engine::new(&config).map_err(|error| LoadError::Engine(format!("{error:#}")))
 }

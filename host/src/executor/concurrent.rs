@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::attempt::{self, Attempt, Concluded, HostFailure, Left};
 use super::slot::Slot;
 use super::{Job, Report};
-use crate::engine::{Calls, ConcurrentInstance, Gauge, Lost, RunEnd, SetupError};
+use crate::engine::{Calls, ConcurrentInstance, Gauge, Isolation, Lost, RunEnd, SetupError};
 use crate::outcome::Outcome;
 use crate::workspace::catalog::FileId;
 use crate::workspace::names::shown;
@@ -186,6 +186,11 @@ impl Generation<'_> {
     async fn work(&self, calls: &Calls<'_>, first: Option<Job>) {
         let slot = self.all.slot;
         let mut running = FuturesUnordered::new();
+        // Where each file has an instance of its own, the first is the last.
+        let isolated = self.all.slot.shared.sandbox.isolation == Isolation::File;
+        if isolated && first.is_some() {
+            self.close();
+        }
         running.extend(first.map(|job| self.attempt(calls, job)));
         loop {
             let open = !self.is_closed.get();
@@ -195,6 +200,9 @@ impl Generation<'_> {
                         self.all.took(&job);
                         self.gated.borrow_mut().insert(job.id);
                         running.push(self.attempt(calls, job));
+                        if isolated {
+                            self.close();
+                        }
                     }
                     Err(_) => self.close(),
                 },

@@ -18,7 +18,7 @@ use super::commit::Finished;
 use super::gate::Pass;
 use super::local::{Activity, Outbox, Shared};
 use super::{Job, Report};
-use crate::engine::{Gauge, Instance, Interface, RunEnd, SetupError};
+use crate::engine::{Gauge, Instance, Interface, Isolation, RunEnd, SetupError};
 use crate::workspace::catalog::FileId;
 use crate::workspace::staging::Staging;
 
@@ -89,6 +89,7 @@ impl Slot {
             Ok(staging) => staging,
             Err(error) => return self.outbox.push(Report::HostFailed(error.to_string())),
         };
+        let isolated = self.shared.sandbox.isolation == Isolation::File;
         let gauge = Gauge::default();
         // A slot is made because there is work, so set up before waiting for it.
         let mut live = self.set_up(&staging, &gauge).await;
@@ -131,9 +132,9 @@ impl Slot {
                     break;
                 }
             }
-            if live.as_mut().is_some_and(Live::is_worn) {
-                self.tear_down(live.take()).await;
-                if !self.clear(&staging) {
+            if live.as_mut().is_some_and(|live| isolated || live.is_worn()) {
+                let left = self.tear_down(live.take()).await;
+                if left == Left::Anything && !self.clear(&staging) {
                     break;
                 }
             }
@@ -239,11 +240,15 @@ impl Slot {
         Some(Live { instance, setup_time: begun.elapsed(), since: Instant::now(), runs: 0 })
     }
 
-    async fn tear_down(&self, live: Option<Live>) {
-        if let Some(live) = live
-            && let Err(failure) = live.instance.teardown().await
-        {
+    /// Ends an instance. Returns what it may have left in its staging place.
+    async fn tear_down(&self, live: Option<Live>) -> Left {
+        let Some(mut live) = live else { return Left::Nothing };
+        if let Err(failure) = live.instance.teardown().await {
             self.outbox.push(Report::TeardownFailed(failure));
+        }
+        match live.instance.has_made_more() {
+            true => Left::Anything,
+            false => Left::Nothing,
         }
     }
 
@@ -276,11 +281,13 @@ impl Slot {
         if !current.instance.is_alive() {
             *live = None;
         } else if end == RunEnd::Ok && current.instance.holds(|| attempt.output_identity(shared)) {
-            shared.sandbox.notices.tell(
-                "its output",
-                "The task keeps its output open when `run` returns, so each file takes a new \
-                 instance: it should close what it writes",
-            );
+            if shared.sandbox.isolation == Isolation::None {
+                shared.sandbox.notices.tell(
+                    "its output",
+                    "The task keeps its output open when `run` returns, so each file takes a new \
+                     instance: it should close what it writes",
+                );
+            }
             // It could write to its output after it is published.
             self.tear_down(live.take()).await;
             left = Left::Anything;

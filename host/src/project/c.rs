@@ -22,6 +22,8 @@ pub fn build(source: &Path, place: PathBuf) -> Result<PathBuf, ProjectError> {
     let mut command = compiler()?;
     // Checks by `assert` stay: a file that breaks one gets its `.err`.
     command.args(["-mexec-model=reactor", "-O2", "-UNDEBUG", "-Wall", "-Wextra"]);
+    // Vector instructions, which every host has.
+    command.arg("-msimd128");
     // Where a compiler's default is 64 KiB, or 16 MiB in every instance.
     command.arg("-Wl,-z,stack-size=1048576");
     command.arg("-I").arg(sdk.path()).arg("-I").arg(project).arg("-o").arg(&core);

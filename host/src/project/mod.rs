@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use new::create;
 
-use crate::engine::{LoadError, Task};
+use crate::engine::{LoadError, Purpose, Task};
 
 /// A language in which tasks are written, with an SDK for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -213,7 +213,7 @@ fn publish(component: &[u8], place: &Path) -> Result<(), ProjectError> {
     };
     let file = write().map_err(ProjectError::file("write", place))?;
     // What was there, and worked, stays where this does not.
-    Task::load(file.path(), false).map_err(|error| error.at(place))?;
+    Task::load(file.path(), Purpose::default()).map_err(|error| error.at(place))?;
     let persisted = file.persist(place).map_err(|error| error.error);
     persisted.map(drop).map_err(ProjectError::file("write", place))
 }

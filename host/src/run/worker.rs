@@ -140,7 +140,7 @@ fn executor(
         )));
     }
     let unfit = |error: &dyn std::fmt::Display| RunError::Worker(error.to_string());
-    let task = Task::load(&plan.component, plan.interruptible).map_err(|e| unfit(&e))?;
+    let task = Task::load(&plan.component, plan.purpose).map_err(|e| unfit(&e))?;
     let calls = match task.interface() {
         Interface::Task => 1,
         Interface::AsyncTask => plan.concurrency.div_ceil(plan.instances),
@@ -166,6 +166,7 @@ fn executor(
         environment,
         memory_limit: plan.memory_limit,
         output_limit: plan.output_limit,
+        isolation: plan.isolation,
         open_files: 0,
         calls,
         network: Arc::new(network),

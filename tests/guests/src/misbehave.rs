@@ -1,7 +1,7 @@
 //! Does what its input says, and that is no good: each way to fail, or to take
 //! more than is due. An input that says `good …` gets a proper output.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::hint::black_box;
 use std::io::{Seek, SeekFrom, Write};
@@ -38,10 +38,12 @@ impl Task for Misbehave {
     }
 
     fn run(&self, input: &Input, output: &Output) -> Result<()> {
+        RUNS.set(RUNS.get() + 1);
         let text = input.read_to_string()?;
         let (word, argument) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         match word {
             "good" => output.write(good(argument)?),
+            "runs" => output.write(RUNS.get().to_string()),
             "nothing" => Ok(()),
             "directory" => Ok(fs::create_dir(output)?),
             "symlink" => symlink(argument, output),
@@ -216,6 +218,8 @@ fn memory() -> usize {
 }
 
 thread_local! {
+    /// How often `run` was called.
+    static RUNS: Cell<u32> = const { Cell::new(0) };
     static KEPT: RefCell<Vec<fs::File>> = const { RefCell::new(Vec::new()) };
 }
 

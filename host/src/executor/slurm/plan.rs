@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::FileName;
-use crate::engine::Directory;
 use crate::engine::description::Value;
+use crate::engine::{Directory, Isolation, Purpose};
 use crate::workspace::staging::Durability;
 
 /// A worker's plan. It holds the values of granted environment variables, so its
@@ -70,8 +70,10 @@ pub struct WorkerPlan {
     pub concurrency: usize,
     /// Most instances of an asynchronous task.
     pub instances: usize,
-    /// Whether a busy guest can be interrupted.
-    pub interruptible: bool,
+    /// What the task is loaded for.
+    pub purpose: Purpose,
+    /// What has instances of its own.
+    pub isolation: Isolation,
     /// When a worker leaves that has nothing to do.
     pub idle_timeout: Duration,
     /// What Slurm was asked for: workers of another job are another run's.
