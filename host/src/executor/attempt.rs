@@ -181,12 +181,16 @@ impl Attempt {
     ) -> Result<Outcome, PublishError> {
         let stem = self.stem(shared);
         let (staged, name) = (self.staged(shared), shared.pairing.output_name(stem));
-        let (error, limit) = (shared.pairing.error_name(stem), shared.sandbox.output_limit);
+        // A rival may leave one at any time.
+        let outdated = shared.rivals || self.job.has_error();
+        let error = outdated.then(|| shared.pairing.error_name(stem));
+        let limit = shared.sandbox.output_limit;
         match shared.durability {
             Durability::None => {
                 self.staging.publish(&staged, &name, limit, held)?;
-                // Always: another run may have left one meanwhile.
-                self.staging.remove_error(&error)?;
+                if let Some(error) = error {
+                    self.staging.remove_error(&error)?;
+                }
             }
             Durability::Batch => {
                 *prepared = Some(self.staging.prepare(&staged, name, error, limit, held)?);

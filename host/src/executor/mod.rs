@@ -46,6 +46,11 @@ impl Job {
     /// The number of a file that nobody waits for.
     pub const NOBODYS: FileId = FileId(u32::MAX);
 
+    /// Whether it failed in an earlier run, whose `.err` stands.
+    pub fn has_error(&self) -> bool {
+        self.attempts_before > self.retries
+    }
+
     /// A file of this name that nobody waits for.
     pub fn nobodys(name: OsString) -> Self {
         Job {

@@ -5,10 +5,10 @@
 //! number of files.
 
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::outcome::AttemptOutcome;
 
@@ -102,7 +102,7 @@ pub struct Catalog {
     ends: Vec<u32>,
     states: Vec<State>,
     index: HashTable<u32>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 impl Default for Catalog {
@@ -119,7 +119,7 @@ impl Catalog {
             ends: Vec::new(),
             states: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 

@@ -56,7 +56,7 @@ pub struct Prepared {
     staging: Staging,
     own: String,
     name: OsString,
-    error: OsString,
+    error: Option<OsString>,
 }
 
 impl Prepared {
@@ -65,7 +65,7 @@ impl Prepared {
         let root = &self.staging.root;
         rustix::fs::renameat(&root.own, &self.own, &root.output.handle, &self.name)
             .map_err(|error| self.staging.failed(&self.name, error))?;
-        self.staging.remove_error(&self.error)
+        self.error.as_ref().map_or(Ok(()), |error| self.staging.remove_error(error))
     }
 }
 
@@ -177,7 +177,7 @@ impl Staging {
         &self,
         staged: &str,
         name: OsString,
-        error: OsString,
+        error: Option<OsString>,
         limit: u64,
         copy: bool,
     ) -> Result<Prepared, PublishError> {
