@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod instructions;
 mod process;
 mod projects;
 mod repo;
@@ -30,15 +31,20 @@ Start here:
 Commands:
   setup [WHAT]...       Install what tasks are built with: rust (default), python, go, js, c, all.
                         Goes to .tools/ in this checkout; a second time it only checks.
-                        slurm: the Slurm that tests start clusters of, by apt-get if we are root
+                        slurm: the Slurm that tests start clusters of, by apt-get if we are root;
+                        valgrind: what counts instructions, likewise
   build [NAME]...       The host to target/release/tigerflow-host, each plugin (or just the plugins
                         NAME) to target/components/NAME.wasm
         --guests          the components that tests use, too: target/components/guests/NAME.wasm,
                           and one for each language: target/components/conformance/LANGUAGE.wasm
-  ci                    What CI runs: format, clippy with warnings denied, then `test`
-  bench [--quick]       Measure the host beside native code and TigerFlow; target/bench/report.md
-        --only SECTION    one section of: native, disk, tigerflow, shell, start, memory, python, languages,
-                          waiting, in-flight, embed, slurm, simulate (repeatable)
+  ci                    What CI runs: format, clippy with warnings denied, `instructions`, then `test`
+  instructions          Count what a file costs, in instructions and system calls, and compare that with
+                        xtask/bench/instructions.json; more than 3 % more is an error
+        --update          write the counts there instead
+  bench [--quick]       Measure the host beside native code, TigerFlow and others: half an hour; the report goes to
+                        xtask/bench/report/. --quick: two minutes, less of it, to target/bench/report/
+        --only SECTION    one section of: native, small, stream, cpu, disk, tigerflow, shell, start, memory,
+                          scan, python, languages, waiting, in-flight, embed, slurm, simulate (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 
@@ -77,6 +83,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "demo" => demo::command(rest)?,
         "test" => return test::command(rest),
         "ci" => return ci::command(rest),
+        "instructions" => return instructions::command(rest),
         "bench" => bench::command(rest)?,
         "env" => toolchain::print_environment()?,
         // Hidden: `bench` starts these in processes of their own, to measure them.

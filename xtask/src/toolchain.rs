@@ -13,6 +13,10 @@ use crate::{process, repo};
 /// `cargo component build` wants the first, plain `cargo build` makes components with the second.
 pub const TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-wasip2"];
 
+/// Guests use WebAssembly's vector instructions, as new projects do: guest-sdk/rust/template/.cargo/config.toml.
+const GUEST_FLAGS: (&str, &str) =
+    ("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "-C target-feature=+simd128");
+
 /// A toolchain that has both targets.
 pub enum Toolchain {
     /// The one that runs us (`rustc` on PATH).
@@ -84,6 +88,10 @@ impl Toolchain {
             command.env_remove("RUSTUP_TOOLCHAIN");
         }
         command.envs(self.environment()).env("CARGO_TARGET_DIR", repo::guest_target());
+        let (variable, flags) = GUEST_FLAGS;
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, flags);
+        }
         command
     }
 }

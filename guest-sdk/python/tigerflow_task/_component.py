@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 from componentize_py_types import Err
 from tigerflow_wit import exports
@@ -10,6 +9,7 @@ from tigerflow_wit.imports import tigerflow_task_types as wit
 
 from . import log
 from ._errors import Aborted, message_of, milliseconds, trace_of
+from ._files import path_of
 from ._params import values_of
 from ._task import AsyncTask, describe
 
@@ -61,7 +61,7 @@ class _Plain(_Exports, getattr(exports, "Task", object)):
 
     def run(self, input, output):
         with _Answer(_run_error):
-            self._task.run(Path(input), Path(output))
+            self._task.run(path_of(input), path_of(output))
 
     def teardown(self):
         with _Answer(_failure):
@@ -76,7 +76,7 @@ class _Async(_Exports, getattr(exports, "AsyncTask", object)):
 
     async def run(self, input, output):
         with _Answer(_run_error, shared=True):
-            await self._task.run(Path(input), Path(output))
+            await self._task.run(path_of(input), path_of(output))
 
     async def teardown(self):
         with _Answer(_failure, shared=True):

@@ -372,7 +372,8 @@ fn open_own(
     let attempt = guest.attempt();
     let (name, may) = match place {
         Place::Input => (&attempt.input_name, read),
-        Place::Output => (&attempt.output_name, read | write),
+        // C's library asks for the latter wherever it writes.
+        Place::Output => (&attempt.output_name, read | write | DescriptorFlags::MUTATE_DIRECTORY),
         Place::Elsewhere => return Ok(None),
     };
     let is_own = path == name && !path.contains('/') && !matches!(path, "" | "." | "..");

@@ -6,11 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, CWD};
 
 use super::catalog::{Catalog, FileId, State};
 use super::error_file::{Verdict, read_verdict};
@@ -22,13 +25,23 @@ use crate::outcome::AttemptOutcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Look {
     size: u64,
-    modified: (i64, i64),
+    modified: (i64, u64),
     inode: u64,
 }
 
 impl Look {
-    fn new(meta: &Metadata) -> Self {
-        Look { size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
+    /// At a file of this name in a directory.
+    fn at(directory: impl AsFd, name: &OsStr) -> io::Result<Look> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
+        let modified = (stat.st_mtime, stat.st_mtime_nsec);
+        Ok(Look { size: stat.st_size as u64, modified, inode: stat.st_ino })
+    }
+
+    /// How long it has not been written to, if its time is to be believed.
+    fn age(&self, now: SystemTime) -> Option<Duration> {
+        let seconds = u64::try_from(self.modified.0).ok()?;
+        let modified = UNIX_EPOCH + Duration::new(seconds, self.modified.1 as u32);
+        now.duration_since(modified).ok()
     }
 }
 
@@ -250,7 +263,7 @@ impl Intake {
         self.next_due = self.unsettled.values().map(|file| file.due).min();
         let mut ready = Vec::new();
         for (id, file) in due {
-            match fs::metadata(self.path(id)).map(|meta| Look::new(&meta)) {
+            match Look::at(CWD, self.path(id).as_os_str()) {
                 Ok(look) if look == file.look => {
                     self.catalog.set_state(id, State::Waiting);
                     ready.push(id);
@@ -450,15 +463,16 @@ impl Intake {
     fn admit(&mut self, mut candidates: Vec<FileId>, now: Instant) -> Vec<FileId> {
         if !self.rules.settle.is_zero() {
             let wall = SystemTime::now();
+            // By their names in it: a path costs as much again, for each of a million.
+            let Ok(directory) = super::open_dir(&self.rules.input_dir) else { return Vec::new() };
             candidates.retain(|&id| {
                 if self.unsettled.contains_key(&id) {
                     return false;
                 }
-                let Ok(meta) = fs::metadata(self.path(id)) else { return false };
-                let age = meta.modified().ok().and_then(|m| wall.duration_since(m).ok());
-                let old = age.is_some_and(|age| age >= self.rules.settle);
+                let Ok(look) = Look::at(&directory, self.catalog.name(id)) else { return false };
+                let old = look.age(wall).is_some_and(|age| age >= self.rules.settle);
                 if !old {
-                    self.wait_for(id, Look::new(&meta), now);
+                    self.wait_for(id, look, now);
                 }
                 old
             });

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Bench, measure,
+    Bench,
+    chart::{Bar, Chart, Scale},
+    measure,
     report::Report,
     stats::{Grouped, Sample},
     throughput::row,
@@ -117,6 +119,12 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         ),
     );
     let [native, host] = series.map(|series| series.figures(files));
+    let bars = vec![
+        Bar::host("Plugin embed", &host[0]),
+        Bar::host("Plugin embed, net of start-up", &host[1]),
+        Bar::native("Native Rust", &native[0]),
+        Bar::native("Native Rust, net of start-up", &native[1]),
+    ];
     let mut rows = vec![row(["What", "Native", "Host", "Host / native"])];
     for (line, (native, host)) in native.into_iter().zip(host).enumerate() {
         let (name, unit, decimals, is_goal) = FIGURES[line];
@@ -129,6 +137,13 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         ]);
     }
     report.table(&rows);
+    report.chart(&Chart {
+        name: "embed",
+        title: &format!("Files embedded by an API, {CONCURRENCY} at once"),
+        unit: "files/s",
+        scale: Scale::Linear,
+        bars,
+    });
     for workload in [many, one] {
         workload.remove()?;
     }

@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Bench, measure,
-    report::Report,
+    Bench,
+    chart::{Bar, Chart, Scale},
+    measure,
+    report::{Goal, Report, Target},
     resident::{self, Resident},
     stats::{Grouped, Sample},
     throughput::row,
@@ -30,6 +32,7 @@ const QUIET: f64 = 0.1;
 /// Files in flight, and what they run in.
 struct Case<'a> {
     name: &'a str,
+    short: &'a str,
     files: usize,
     component: &'a Path,
     /// The content of each file, and what is given beside.
@@ -69,6 +72,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     let cases = [
         Case {
             name: "Calls in one asynchronous instance",
+            short: "Call of an asynchronous task",
             files: 10_000,
             component: &asynchronous,
             content: format!("wait {WAIT}"),
@@ -79,6 +83,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         },
         Case {
             name: "Instances of a plain task",
+            short: "Instance of a plain task",
             files: 1_000,
             component: &plain,
             content: "a text".to_owned(),
@@ -133,7 +138,30 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     add("CPU while all are asleep", &|_, series| share(&series.cpu));
     add("CPU while one is asleep", &|_, series| share(&series.idle_cpu));
     report.table(&rows);
+    let bar = |label: String, values: &[f64]| Bar::host(label, &Sample::new(values.to_vec()));
+    report.chart(&Chart {
+        name: "in-flight",
+        title: "Memory of a file in flight that waits",
+        unit: "KiB, less is better",
+        scale: Scale::Log,
+        bars: measured
+            .iter()
+            .flat_map(|(case, series)| {
+                [
+                    bar(format!("{}: host", case.short), &series.host),
+                    bar(format!("{}: guest", case.short), &series.guest),
+                ]
+            })
+            .collect(),
+    });
     for (case, series) in &measured {
+        report.goal(Goal {
+            what: format!("Host's memory of a file in flight: {}", case.short.to_lowercase()),
+            target: Target::AtMost(case.goal),
+            value: Sample::new(series.host.clone()).median(),
+            unit: "KiB",
+            why: "most of it is the stack of the guest's fiber and what the engine keeps for each instance".into(),
+        });
         if series.running < case.files {
             report.paragraph(&format!(
                 "{}: {} were asked for; the host lowers that to what the process may open files for (`ulimit -Hn`).",

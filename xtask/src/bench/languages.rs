@@ -8,7 +8,15 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Bench, measure, report::Report, stats::Sample, throughput::row, workload::Workload};
+use super::{
+    Bench,
+    chart::{Bar, Chart, Scale},
+    measure,
+    report::Report,
+    stats::Sample,
+    throughput::row,
+    workload::Workload,
+};
 use crate::{
     process,
     projects::{self, Language, Missing},
@@ -21,6 +29,8 @@ const FILES: usize = 40;
 const SIZE: usize = 1 << 20;
 /// Instances at work, to see what each takes.
 const INSTANCES: usize = 17;
+/// Of each language's run: the slowest takes 20 s.
+const REPETITIONS: usize = 3;
 
 pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     let toolchain = setup::rust()?;
@@ -33,10 +43,13 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         "Component",
         "Memory of an instance at work",
     ])];
+    let mut bars = vec![];
     for language in Language::ALL {
         let subject = Subject::build(&toolchain, language)?;
         process::note(language.name());
-        rows.push(subject.measure(bench, &texts)?);
+        let (row, pair) = subject.measure(bench, &texts)?;
+        rows.push(row);
+        bars.extend(pair);
     }
     texts.remove()?;
     report.section(
@@ -45,10 +58,17 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
             "Counting the words of {FILES} texts of 1 MiB on a tmpfs ({SOURCES}), one after another, whole processes from \
              start to end with a filled cache: as a task in the host, and as a native program of the same source. \
              Memory: the peak of the host with {INSTANCES} instances at work, less that with one, for each further one; \
-             the text that it works on is part of it."
+             the text that it works on is part of it. {REPETITIONS} repetitions, in turn."
         ),
     );
     report.table(&rows);
+    report.chart(&Chart {
+        name: "languages",
+        title: "Words of texts of 1 MiB counted, one after another",
+        unit: "files/s",
+        scale: Scale::Log,
+        bars,
+    });
     Ok(())
 }
 
@@ -99,13 +119,14 @@ impl Subject {
         command
     }
 
-    fn measure(&self, bench: &Bench, texts: &Workload) -> Result<Vec<String>> {
+    /// A row of the table, and the task's bar and the native program's.
+    fn measure(&self, bench: &Bench, texts: &Workload) -> Result<(Vec<String>, [Bar; 2])> {
         let rate = |seconds: f64| FILES as f64 / seconds;
         let (mut task, mut native, mut ratio) = (vec![], vec![], vec![]);
         // The first fills the cache.
         texts.reset()?;
         measure::run(&mut texts.host(bench, &self.component, 1))?;
-        for _ in 0..bench.repetitions() {
+        for _ in 0..REPETITIONS {
             texts.reset()?;
             native.push(rate(measure::run(&mut self.native(texts))?.seconds()));
             let expected = self.outputs(texts)?;
@@ -122,18 +143,25 @@ impl Subject {
             Ok(measure::run(&mut texts.host(bench, &self.component, instances))?.peak_mib())
         };
         let (mut each, one) = (vec![], peak(1)?);
-        for _ in 0..3 {
+        for _ in 0..REPETITIONS {
             each.push((peak(INSTANCES)? - one) / (INSTANCES - 1) as f64);
         }
         let size = fs::metadata(&self.component)?.len() as f64 / 1e6;
-        Ok(vec![
-            self.language.name().to_owned(),
-            format!("{} files/s", Sample::new(task).shown(0)),
-            format!("{} files/s", Sample::new(native).shown(0)),
+        let name = self.language.name();
+        let (task, native) = (Sample::new(task), Sample::new(native));
+        let row = vec![
+            name.to_owned(),
+            format!("{} files/s", task.shown(1)),
+            format!("{} files/s", native.shown(1)),
             format!("**{} %**", Sample::new(ratio).shown(0)),
             format!("{size:.1} MB"),
             format!("{} MiB", Sample::new(each).shown(1)),
-        ])
+        ];
+        let bars = [
+            Bar::host(format!("{name}, task"), &task),
+            Bar::native(format!("{name}, native"), &native),
+        ];
+        Ok((row, bars))
     }
 
     /// The results, to see that both do the same.

@@ -4,6 +4,8 @@
 //! each other are measured in turn, repetition by repetition, so that a machine that slows down slows down both.
 
 mod chart;
+mod compute;
+mod cpu;
 mod disk;
 mod embed;
 mod in_flight;
@@ -12,20 +14,25 @@ mod machine;
 mod measure;
 mod memory;
 pub mod native;
+mod net;
 mod python;
 mod report;
 mod resident;
+mod scan;
 mod shell;
 mod simulate;
 mod slurm;
+mod small;
 mod start;
 mod stats;
+mod stream;
 mod throughput;
 mod tigerflow;
 mod waiting;
+mod way;
 mod workload;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -70,13 +77,17 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 13] = [
+const SECTIONS: [(&str, Section); 17] = [
     ("native", throughput::section),
+    ("small", small::section),
+    ("stream", stream::section),
+    ("cpu", cpu::section),
     ("disk", disk::section),
     ("tigerflow", tigerflow::section),
     ("shell", shell::section),
     ("start", start::section),
     ("memory", memory::section),
+    ("scan", scan::section),
     ("python", python::section),
     ("languages", languages::section),
     ("waiting", waiting::section),
@@ -85,6 +96,9 @@ const SECTIONS: [(&str, Section); 13] = [
     ("slurm", slurm::section),
     ("simulate", simulate::section),
 ];
+
+/// What takes minutes: a quick run leaves it out, unless it is asked for.
+const LONG: [&str; 6] = ["python", "languages", "in-flight", "embed", "slurm", "simulate"];
 
 /// `cargo xtask bench [--quick] [--only SECTION]…`
 pub fn command(arguments: &[String]) -> Result<()> {
@@ -126,14 +140,37 @@ pub fn command(arguments: &[String]) -> Result<()> {
     if !bench.upper.exists() {
         bail!("{} is missing: tests/guests has no example `upper`", repo::shown(&bench.upper));
     }
-    let mut report = Report::new(machine::describe()?, quick);
+    let limits = limits(quick, &chosen);
+    let mut report = Report::new(&machine::describe()?, limits.as_deref());
     for (name, section) in SECTIONS {
-        if chosen.is_empty() || chosen.contains(&name) {
+        if is_run(name, quick, &chosen) {
             process::heading(&format!("Section {name}"));
+            let begun = Instant::now();
             section(&bench, &mut report).with_context(|| format!("in the section `{name}`"))?;
+            process::note(&format!("{name} took {:.0} s", begun.elapsed().as_secs_f64()));
         }
     }
     report.finish()
+}
+
+/// Whether a section is part of this run.
+fn is_run(section: &str, quick: bool, chosen: &[&str]) -> bool {
+    match chosen {
+        [] => !(quick && LONG.contains(&section)),
+        chosen => chosen.contains(&section),
+    }
+}
+
+/// What this run leaves out of the whole benchmark, if anything, for its report.
+fn limits(quick: bool, chosen: &[&str]) -> Option<String> {
+    let sections = match chosen {
+        [] => format!("the sections {} are left out", LONG.join(", ")),
+        chosen => format!("only {} was asked for", chosen.join(", ")),
+    };
+    match quick {
+        true => Some(format!("`--quick` repeats less, and {sections}")),
+        false => (!chosen.is_empty()).then_some(sections),
+    }
 }
 
 /// A folder in memory, removed when the benchmark ends.

@@ -16,7 +16,8 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
     let component = component()?;
     let size = fs::metadata(&component)?.len() as f64 / 1e6;
     let one = Workload::new(bench, "python", 1, 1024)?;
-    let starts = Starts::measure(bench, &one, &component, bench.short_repetitions() / 2)?;
+    let repetitions = bench.short_repetitions() / 2;
+    let starts = Starts::measure(bench, &one, &component, repetitions, || Ok(()))?;
     report.section(
         "A large component",
         &format!(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{
-    Bench, measure,
+    Bench,
+    chart::{Bar, Chart, Scale},
+    measure,
     report::Report,
     stats::{Grouped, Sample},
     throughput::row,
@@ -107,12 +109,23 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         "Own summary, files/s",
         "CPU time",
     ])];
-    let names = ["Asynchronous task", "Plain task"].into_iter().zip(series);
-    rows.extend(names.map(|(name, series)| series.row(name)));
+    let mut bars = vec![];
+    for (name, series) in ["Asynchronous task", "Plain task"].into_iter().zip(series) {
+        bars.push(Bar::host(name, &Sample::new(series.whole.clone())));
+        rows.push(series.row(name));
+    }
     if python.is_ok() {
+        bars.push(Bar::peer("TigerFlow 0.3.1", &Sample::new(old_series.whole.clone())));
         rows.push(old_series.row("TigerFlow 0.3.1"));
     }
     report.table(&rows);
+    report.chart(&Chart {
+        name: "waiting",
+        title: &format!("Files that wait {WAIT} ms each, {CONCURRENCY} at once"),
+        unit: &format!("files/s, {ideal:.0} at best"),
+        scale: Scale::Linear,
+        bars,
+    });
     if let Err(error) = &python {
         report.paragraph(&format!("TigerFlow is left out: {error:#}."));
     }

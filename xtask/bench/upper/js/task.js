@@ -1,0 +1,7 @@
+import { defineTask } from "@tigerflow/task";
+
+export default defineTask({
+  run(input, output) {
+    output.write(input.text().toUpperCase());
+  },
+});
