@@ -46,10 +46,7 @@ fn calls_of_an_asynchronous_task_are_kept_apart_and_overlap() {
     bench.add("waits.txt", "wait 300");
     let done = bench.run(&guest("async-upper"), &FILE).expect(0);
     assert_eq!(bench.out("waits.out"), "WAIT 300");
-    // An instance may be set up ahead of a file that another one takes.
-    let setups = printed(&done, "setup");
-    assert!(setups >= 101, "{setups}");
-    assert_eq!(printed(&done, "teardown"), setups);
+    assert_eq!((printed(&done, "setup"), printed(&done, "teardown")), (101, 101));
     for number in 0..100 {
         assert_eq!(bench.out(format!("{number:03}.out")), "1");
     }
@@ -60,6 +57,31 @@ fn calls_of_an_asynchronous_task_are_kept_apart_and_overlap() {
     };
     assert!(ended("099.txt") < ended("waits.txt"));
     bench.assert_tidy("async-upper");
+}
+
+/// There are never more instances than files in flight, however long they take to end.
+#[test]
+fn an_instance_that_is_torn_down_holds_its_place() {
+    let bench = with_files(60, "text");
+    let more = ["--concurrency-limit", "4", "--teardown-wait", "150"];
+    let done = bench.run(&guest("async-upper"), &[&FILE[..], &more].concat()).expect(0);
+    assert_each(&bench, 60, "TEXT");
+    assert_eq!((printed(&done, "setup"), printed(&done, "teardown")), (60, 60));
+}
+
+#[test]
+fn files_that_may_be_open_suffice() {
+    for (concurrency, durability) in [("50", "none"), ("8", "batch"), ("100", "batch")] {
+        let bench = with_files(900, "text");
+        let more = ["--concurrency-limit", concurrency, "--durability", durability, "--once"];
+        let run = bench.serve(&guest("async-upper"), &[&FILE[..], &more].concat());
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\""]).arg(run.get_program());
+        shell.args(run.get_args()).envs(run.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        finish(&mut shell).expect(0);
+        assert_each(&bench, 900, "TEXT");
+        bench.assert_tidy("async-upper");
+    }
 }
 
 #[test]

@@ -45,7 +45,11 @@ class PosixPath(pathlib.PosixPath):
 
     def write_text(self, data, encoding=None, *how, **named):
         if type(data) is str and encoding in _UTF_8 and not how and not named:
-            if _write(self, data.encode()):
+            try:
+                contents = data.encode()
+            except UnicodeEncodeError:
+                contents = None
+            if contents is not None and _write(self, contents):
                 return len(data)
         return super().write_text(data, encoding, *how, **named)
 

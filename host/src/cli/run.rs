@@ -18,7 +18,7 @@ use super::policies::{self, POLICIES, PolicyArgs};
 use super::slurm::{SlurmArgs, Workers};
 use super::{LogArgs, Usage, parameters, values};
 use crate::engine::{
-    Interface, Isolation, LoadError, Network, Notices, Purpose, Sandbox, Task, network,
+    self, Interface, Isolation, LoadError, Network, Notices, Purpose, Sandbox, Task, network,
 };
 use crate::executor::slurm::plan::WorkerPlan;
 use crate::executor::slurm::{self, SlurmPlan};
@@ -204,14 +204,16 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
     };
     // A guess, so that it is compiled once only; `run` decides.
     let given = |option| value_of(arguments, option);
-    let many = given("--concurrency-limit")
-        .and_then(|n| n.parse().ok())
-        .is_some_and(|n: usize| n > cores());
-    let limited = many || given("--timeout").is_some() || given("--setup-timeout").is_some();
-    let fresh = match given("--isolate").is_some_and(|what| what == "file") {
-        true => given("--concurrency-limit").and_then(|n| n.parse().ok()).unwrap_or(cores() as u32),
-        false => 0,
+    let isolated = given("--isolate").is_some_and(|what| what == "file");
+    let usual = match isolated && engine::is_asynchronous(Path::new(path)) {
+        true => ASYNC_CONCURRENCY,
+        false => cores(),
     };
+    let concurrency =
+        given("--concurrency-limit").and_then(|n| n.parse().ok()).unwrap_or(usual as u32);
+    let many = concurrency as usize > cores();
+    let limited = many || given("--timeout").is_some() || given("--setup-timeout").is_some();
+    let fresh = if isolated { concurrency } else { 0 };
     let task = Task::load(Path::new(path), Purpose { interruptible: limited, fresh })?;
     let mut run = parameters::add(run.clone(), &task.description)?;
     for (option, value) in task.description.option_defaults.clone() {

@@ -108,7 +108,18 @@ impl std::fmt::Debug for Task {
 
 impl Task {
     /// Loads a component, or a file made by [`precompile`].
-    pub fn load(path: &Path, mut purpose: Purpose) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, purpose: Purpose) -> Result<Self, LoadError> {
+        match Self::load_for(path, purpose) {
+            // It may be too large for the room that is kept: then none is.
+            Err(LoadError::Compile { .. } | LoadError::Precompiled { .. }) if purpose.fresh > 0 => {
+                let task = Self::load_for(path, Purpose { fresh: 0, ..purpose })?;
+                Ok(Task { purpose, ..task })
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_for(path: &Path, mut purpose: Purpose) -> Result<Self, LoadError> {
         let bytes = read(path)?;
         let precompiled = cache::is_precompiled(&bytes);
         // A component is harmless to look at; machine code is not, and must not
@@ -250,6 +261,14 @@ impl Pre {
             }
         }
     }
+}
+
+/// Whether a file is an asynchronous task, as far as a look at it tells.
+pub fn is_asynchronous(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| match cache::is_precompiled(&bytes) {
+        true => cache::is_asynchronous(&bytes),
+        false => component::is_asynchronous(&bytes),
+    })
 }
 
 /// What the name of a precompiled file ends in.

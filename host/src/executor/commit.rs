@@ -65,7 +65,7 @@ fn commit(batch: Vec<Finished>, staging: &StagingArea, outbox: &Outbox) {
         return hand_back(batch, &error, outbox);
     }
     let mut published = Vec::with_capacity(batch.len());
-    for finished in batch {
+    for mut finished in batch {
         match finished.output.publish() {
             Ok(()) => published.push(finished),
             Err(error) => hand_back(vec![finished], &error, outbox),

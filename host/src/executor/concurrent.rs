@@ -70,6 +70,9 @@ impl Slot {
             closed: Notify::new(),
             number: Cell::new(0),
         };
+        if self.shared.sandbox.isolation == Isolation::File {
+            return all.live_one_by_one().await;
+        }
         let mut living = FuturesUnordered::new();
         // A slot is made because there is work, so set up before waiting for it.
         living.push(all.live(None));
@@ -131,6 +134,17 @@ impl<'a> Generations<'a> {
         self.room.notify_one();
     }
 
+    /// Has each file's own instance live, one after another: a slot never holds two.
+    async fn live_one_by_one(&'a self) {
+        while let Ok(job) = self.slot.queue.recv().await {
+            self.took(&job);
+            self.live(Some(job)).await;
+            if self.slot.never_worked() {
+                break;
+            }
+        }
+    }
+
     /// Makes an instance, has it work, and tears it down.
     async fn live(&'a self, first: Option<Job>) {
         let (slot, shared) = (self.slot, &*self.slot.shared);
@@ -186,9 +200,8 @@ impl Generation<'_> {
     async fn work(&self, calls: &Calls<'_>, first: Option<Job>) {
         let slot = self.all.slot;
         let mut running = FuturesUnordered::new();
-        // Where each file has an instance of its own, the first is the last.
-        let isolated = self.all.slot.shared.sandbox.isolation == Isolation::File;
-        if isolated && first.is_some() {
+        if slot.shared.sandbox.isolation == Isolation::File {
+            // The first is the last.
             self.close();
         }
         running.extend(first.map(|job| self.attempt(calls, job)));
@@ -200,9 +213,6 @@ impl Generation<'_> {
                         self.all.took(&job);
                         self.gated.borrow_mut().insert(job.id);
                         running.push(self.attempt(calls, job));
-                        if isolated {
-                            self.close();
-                        }
                     }
                     Err(_) => self.close(),
                 },

@@ -4,7 +4,7 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::engine::{Interface, Sandbox, Task};
+use crate::engine::{Interface, Isolation, Sandbox, Task};
 
 /// Files that the host itself has open, or may have, beside those of instances:
 /// the journal, the lock, the watch.
@@ -49,13 +49,15 @@ pub(super) fn share(
     let files = if sandbox.network.is_granted() { files - files / 4 } else { files };
     let instance = INSTANCE_FILES + sandbox.directories.len();
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    // Whether each file in flight has an instance of its own.
+    let own_instances = task.interface() == Interface::Task || sandbox.isolation == Isolation::File;
     // What each file in flight takes, and what there is beside.
-    let (each, ours) = match task.interface() {
-        Interface::Task => {
+    let (each, ours) = match own_instances {
+        true => {
             let threads = cores.min(concurrency);
             (instance + LEAST_OPEN_FILES, HOST_FILES + THREAD_FILES * threads)
         }
-        Interface::AsyncTask => {
+        false => {
             let all = instances * (instance + LEAST_OPEN_FILES + THREAD_FILES);
             (CALL_FILES, HOST_FILES + all)
         }
@@ -69,9 +71,9 @@ pub(super) fn share(
         );
         concurrency = most;
     }
-    let (instances, calls) = match task.interface() {
-        Interface::Task => (concurrency, 1),
-        Interface::AsyncTask => (instances, concurrency.div_ceil(instances)),
+    let (instances, calls) = match own_instances {
+        true => (concurrency, 1),
+        false => (instances, concurrency.div_ceil(instances)),
     };
     let share = (files.saturating_sub(ours) / instances).saturating_sub(instance);
     let most = MOST_OPEN_FILES.max(calls * FILES_OF_A_CALL);

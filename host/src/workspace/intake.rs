@@ -464,12 +464,16 @@ impl Intake {
         if !self.rules.settle.is_zero() {
             let wall = SystemTime::now();
             // By their names in it: a path costs as much again, for each of a million.
-            let Ok(directory) = super::open_dir(&self.rules.input_dir) else { return Vec::new() };
+            let directory = super::open_dir(&self.rules.input_dir);
             candidates.retain(|&id| {
                 if self.unsettled.contains_key(&id) {
                     return false;
                 }
-                let Ok(look) = Look::at(&directory, self.catalog.name(id)) else { return false };
+                let look = match &directory {
+                    Ok(directory) => Look::at(directory, self.catalog.name(id)),
+                    Err(_) => Look::at(CWD, self.path(id).as_os_str()),
+                };
+                let Ok(look) = look else { return false };
                 let old = look.age(wall).is_some_and(|age| age >= self.rules.settle);
                 if !old {
                     self.wait_for(id, look, now);

@@ -33,6 +33,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -169,7 +170,10 @@ impl StagingArea {
         remove_tree(&path).map_err(Error::io("empty", &path))?;
         fs::create_dir(&path).map_err(Error::io("create", &path))?;
         let handle = open_dir(output_dir).map_err(Error::io("open", output_dir))?;
-        Ok(StagingArea { path, output: Arc::new(OutputDir { path: output_dir.into(), handle }) })
+        let staging = open_dir(&path).map_err(Error::io("open", &path))?;
+        let (output_dir, prepared) = (output_dir.into(), AtomicU64::new(0));
+        let output = OutputDir { path: output_dir, handle, staging, prepared };
+        Ok(StagingArea { path, output: Arc::new(output) })
     }
 
     /// A staging place for an instance, of a name that no other has. It is
@@ -205,6 +209,10 @@ pub struct OutputDir {
     pub path: PathBuf,
     /// The directory itself.
     pub handle: OwnedFd,
+    /// Where outputs wait that are to be synced before they are published.
+    staging: OwnedFd,
+    /// How many did so.
+    prepared: AtomicU64,
 }
 
 impl Workspace {

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,6 @@ struct Root {
     guest: OwnedFd,
     own: OwnedFd,
     output: Arc<OutputDir>,
-    /// How many outputs were prepared here.
-    prepared: AtomicU64,
 }
 
 /// What outputs survive.
@@ -50,22 +48,54 @@ pub enum Durability {
     Batch,
 }
 
-/// An output that is whole, and has not its name yet.
+/// An output that is whole, and has not its name yet. It goes if it never gets that.
+///
+/// It lies beside the staging places, so that those of many instances may have gone.
 #[derive(Debug)]
 pub struct Prepared {
-    staging: Staging,
-    own: String,
+    output: Arc<OutputDir>,
+    /// The name that it has until then.
+    own: Option<String>,
     name: OsString,
     error: Option<OsString>,
 }
 
 impl Prepared {
     /// Gives it its name, and removes the `.err` that it has overtaken.
-    pub fn publish(&self) -> Result<(), PublishError> {
-        let root = &self.staging.root;
-        rustix::fs::renameat(&root.own, &self.own, &root.output.handle, &self.name)
-            .map_err(|error| self.staging.failed(&self.name, error))?;
-        self.error.as_ref().map_or(Ok(()), |error| self.staging.remove_error(error))
+    pub fn publish(&mut self) -> Result<(), PublishError> {
+        if let Some(own) = &self.own {
+            let output = &self.output;
+            rustix::fs::renameat(&output.staging, own, &output.handle, &self.name)
+                .map_err(|error| output.failed(&self.name, error))?;
+            self.own = None;
+        }
+        self.error.as_ref().map_or(Ok(()), |error| self.output.remove_error(error))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(own) = &self.own {
+            // What stays is removed when the next run begins.
+            let _ = rustix::fs::unlinkat(&self.output.staging, own, AtFlags::empty());
+        }
+    }
+}
+
+impl OutputDir {
+    fn remove_error(&self, name: &OsStr) -> Result<(), PublishError> {
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed(name, error)),
+        }
+    }
+
+    fn failed(&self, name: &OsStr, cause: impl Into<io::Error>) -> PublishError {
+        PublishError::Io {
+            directory: self.path.clone(),
+            name: super::names::shown(name),
+            cause: cause.into(),
+        }
     }
 }
 
@@ -114,8 +144,7 @@ impl Staging {
         std::fs::create_dir(&guest_path)?;
         let own = super::open_dir(&path)?;
         let guest = super::open_dir(&guest_path)?;
-        let prepared = AtomicU64::new(0);
-        Ok(Staging { root: Arc::new(Root { path, guest, own, output, prepared }), lane: None })
+        Ok(Staging { root: Arc::new(Root { path, guest, own, output }), lane: None })
     }
 
     /// The directory to preopen as the guest's `/output`.
@@ -181,9 +210,10 @@ impl Staging {
         limit: u64,
         copy: bool,
     ) -> Result<Prepared, PublishError> {
-        let own = format!("ready-{}", self.root.prepared.fetch_add(1, Ordering::Relaxed));
-        self.put(staged, own.as_ref(), self.root.own.as_fd(), limit, copy)?;
-        Ok(Prepared { staging: self.clone(), own, name, error })
+        let output = &self.root.output;
+        let own = format!("ready-{}", output.prepared.fetch_add(1, Ordering::Relaxed));
+        self.put(staged, own.as_ref(), output.staging.as_fd(), limit, copy)?;
+        Ok(Prepared { output: Arc::clone(output), own: Some(own), name, error })
     }
 
     /// Gives what the guest left a name in the directory `output`.
@@ -291,10 +321,7 @@ impl Staging {
 
     /// Removes an `.err` that its output has overtaken.
     pub fn remove_error(&self, name: &OsStr) -> Result<(), PublishError> {
-        match rustix::fs::unlinkat(&self.root.output.handle, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(self.failed(name, error)),
-        }
+        self.root.output.remove_error(name)
     }
 
     /// Removes whatever else the guest left, so that the next attempt finds
@@ -361,11 +388,7 @@ impl Staging {
     }
 
     fn failed(&self, name: &OsStr, cause: impl Into<io::Error>) -> PublishError {
-        PublishError::Io {
-            directory: self.root.output.path.clone(),
-            name: super::names::shown(name),
-            cause: cause.into(),
-        }
+        self.root.output.failed(name, cause)
     }
 }
 

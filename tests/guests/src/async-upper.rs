@@ -25,6 +25,7 @@ const PAUSE: u64 = 50;
 
 #[derive(Default)]
 struct AsyncUpper {
+    teardown_wait: u64,
     in_flight: Cell<u32>,
     peak: Cell<u32>,
     held: RefCell<Vec<File>>,
@@ -38,6 +39,9 @@ struct Options {
     /// Milliseconds to wait in `setup`
     #[param(default = 0)]
     setup_wait: u32,
+    /// Milliseconds to wait in `teardown`
+    #[param(default = 0)]
+    teardown_wait: u32,
 }
 
 impl AsyncTask for AsyncUpper {
@@ -53,7 +57,7 @@ impl AsyncTask for AsyncUpper {
         if options.fail_setup {
             bail!("told to fail in setup");
         }
-        Ok(AsyncUpper::default())
+        Ok(AsyncUpper { teardown_wait: options.teardown_wait.into(), ..AsyncUpper::default() })
     }
 
     async fn run(&self, input: &Input, output: &Output) -> Result<()> {
@@ -138,6 +142,7 @@ impl AsyncTask for AsyncUpper {
     }
 
     async fn teardown(self) -> Result<()> {
+        wait(self.teardown_wait).await;
         println!("teardown");
         Ok(())
     }
