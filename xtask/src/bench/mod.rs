@@ -142,15 +142,24 @@ pub fn command(arguments: &[String]) -> Result<()> {
     }
     let limits = limits(quick, &chosen);
     let mut report = Report::new(&machine::describe()?, limits.as_deref());
+    let mut failed = vec![];
     for (name, section) in SECTIONS {
         if is_run(name, quick, &chosen) {
             process::heading(&format!("Section {name}"));
             let begun = Instant::now();
-            section(&bench, &mut report).with_context(|| format!("in the section `{name}`"))?;
+            // What the other sections have measured is not lost with it.
+            if let Err(error) = section(&bench, &mut report) {
+                report.paragraph(&format!("**This section failed:** {error:#}"));
+                failed.push(name);
+            }
             process::note(&format!("{name} took {:.0} s", begun.elapsed().as_secs_f64()));
         }
     }
-    report.finish()
+    report.finish()?;
+    if !failed.is_empty() {
+        bail!("these sections failed: {}; the report says why", failed.join(", "));
+    }
+    Ok(())
 }
 
 /// Whether a section is part of this run.
