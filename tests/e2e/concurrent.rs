@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tigerflow_tests::{Bench, Done, finish, guest, host, wait_until};
+use tigerflow_tests::{Bench, Done, finish, guest, host, limited, wait_until};
 
 use crate::live::Live;
 
@@ -573,11 +572,9 @@ fn what_leaks_is_replaced_before_it_harms() {
         }
         let more = ["--once", "--concurrency-limit", "20"];
         let command = bench.serve(&guest("async-upper"), &more);
-        let mut shell = Command::new("sh");
-        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script]).arg(command.get_program()).args(command.get_args());
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let done = finish(&mut shell).expect(0).says("600 succeeded, 0 failed");
+        let done = finish(&mut limited(&format!("-n {files}"), &command))
+            .expect(0)
+            .says("600 succeeded, 0 failed");
         let setups = lines(&done.stdout, "setup");
         assert!((2..300).contains(&setups), "{setups} instances");
         assert_eq!(lines(&done.stdout, "teardown"), setups);

@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
-use tigerflow_tests::{Bench, finish, guest, host};
+use tigerflow_tests::{Bench, finish, guest, host, limited};
 
 #[test]
 fn appends_of_neighbours_are_all_kept() {
@@ -93,11 +92,7 @@ fn a_limit_on_file_size_fails_the_file_and_not_the_host() {
     let bench = Bench::new();
     bench.add("a.txt", "write 3000000").add("b.txt", "good one");
     let run = bench.serve(&guest("misbehave"), &["--once", "--concurrency-limit", "1"]);
-    let mut shell = Command::new("bash");
-    // In kilobytes.
-    shell.args(["-c", "ulimit -f 1000; exec \"$0\" \"$@\""]).arg(run.get_program());
-    shell.args(run.get_args());
-    shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    finish(&mut shell).expect(3);
+    // In blocks of 512 bytes, or kilobytes.
+    finish(&mut limited("-f 1000", &run)).expect(3);
     assert!(bench.has("a.err") && bench.has("b.out"), "{:?}", bench.names());
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tigerflow_tests::{Bench, Done, guest, wait, wait_until};
+use tigerflow_tests::{Bench, Done, finish, guest, limited, wait, wait_until};
 
 use crate::live::Live;
 
@@ -180,11 +180,7 @@ fn a_nest_of_directories_harms_nobody() {
     bench.add("a.txt", "nest 1500").add("b.txt", "good next");
     // Fewer files at once than the nest is deep, for the host as well.
     let host = bench.serve(&guest("misbehave"), &["--once", "--concurrency-limit", "1"]);
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(host.get_program());
-    shell.args(host.get_args());
-    shell.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let done = tigerflow_tests::finish(&mut shell).expect(0);
+    let done = finish(&mut limited("-n 256", &host)).expect(0);
     assert!(!done.stderr.contains("WARNING"), "{}", done.stderr);
     assert_eq!(bench.out("b.out"), "NEXT 0");
     let staging = bench.output().join(".tigerflow/misbehave/staging");

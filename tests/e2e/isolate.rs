@@ -1,6 +1,6 @@
 //! `--isolate file`: each file has a fresh instance, from `setup` to `teardown`.
 
-use tigerflow_tests::{Bench, Done, conformance, fake_slurm::FakeSlurm, finish, guest};
+use tigerflow_tests::{Bench, Done, conformance, fake_slurm::FakeSlurm, finish, guest, limited};
 
 const FILE: [&str; 2] = ["--isolate", "file"];
 
@@ -75,10 +75,7 @@ fn files_that_may_be_open_suffice() {
         let bench = with_files(900, "text");
         let more = ["--concurrency-limit", concurrency, "--durability", durability, "--once"];
         let run = bench.serve(&guest("async-upper"), &[&FILE[..], &more].concat());
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\""]).arg(run.get_program());
-        shell.args(run.get_args()).envs(run.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        finish(&mut shell).expect(0);
+        finish(&mut limited("-n 400", &run)).expect(0);
         assert_each(&bench, 900, "TEXT");
         bench.assert_tidy("async-upper");
     }

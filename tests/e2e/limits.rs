@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tigerflow_tests::{Bench, Done, finish, guest, host, wait_until};
+use tigerflow_tests::{Bench, Done, finish, guest, host, limited, wait_until};
 
 use crate::live::Live;
 
@@ -142,11 +142,7 @@ fn limits_that_make_no_sense_are_refused() {
 
 /// The same command with fewer files open at once.
 fn with_few_files(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""]).arg(command.get_program());
-    shell.args(command.get_args());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell
+    limited("-n 300", command)
 }
 
 /// Two files that open what they can and close nothing, among 300 good ones.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tigerflow_test_server::TestServer;
-use tigerflow_tests::{Bench, finish, wait_until};
+use tigerflow_tests::{Bench, finish, limited, wait_until};
 
 use super::{Asked, both, plain, secure, serve};
 use crate::live::Live;
@@ -239,16 +239,7 @@ fn few_open_files_are_enough_for_many_requests() {
             let more = ["--allow-host", &secure(&server), "--concurrency-limit", "64"];
             let more = [&more[..], &["--retries", "0", "--once"]].concat();
             let command = serve(&bench, &server, &component, &more);
-            let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", "ulimit -n 400; exec \"$0\" \"$@\""]).arg(command.get_program());
-            shell.args(command.get_args());
-            for (name, value) in command.get_envs() {
-                match value {
-                    Some(value) => shell.env(name, value),
-                    None => shell.env_remove(name),
-                };
-            }
-            finish(&mut shell).expect(0).says("200 succeeded, 0 failed");
+            finish(&mut limited("-n 400", &command)).expect(0).says("200 succeeded, 0 failed");
         }
     }
 }

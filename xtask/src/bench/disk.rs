@@ -88,8 +88,7 @@ pub fn section(bench: &Bench, report: &mut Report) -> Result<()> {
         target: Target::AtLeast(of_native(native.min())),
         value: of_native(none.median()),
         unit: "% of native Rust",
-        why: "on a disk, too, the file system's own work is what takes the time, and the host's two more calls a file \
-              come on top; over so few files its start and its scan of both directories count as well"
+        why: "over so few files the host's start and its scan of both directories count as well"
             .to_owned(),
     });
     Ok(())

@@ -111,9 +111,9 @@ fn subjects(bench: &Bench) -> Result<Vec<Subject>> {
     let rust = bench.upper.clone();
     let c = built(Language::C)?;
     let subject = |name, component, options, goal| Subject { name, component, options, goal };
-    let fresh_rust = "to make an instance and to wipe its memory costs as much as the file itself";
-    let fresh_c = "C's library makes more of both: a fresh instance lists its directories and grows its memory, each \
-                   file is asked for its state four times";
+    let fresh_rust = "an instance is made and its memory wiped for each file";
+    let fresh_c = "C's library is of WASI's preview 1: the adapter to preview 2 makes two more modules an instance and \
+                   lists the directories, memory grows five times (`mprotect`, on which threads wait for each other)";
     Ok(vec![
         subject("Rust", rust.clone(), &[], None),
         subject("C", c.clone(), &[], None),
@@ -121,13 +121,13 @@ fn subjects(bench: &Bench) -> Result<Vec<Subject>> {
             "Go",
             built(Language::Go)?,
             &[],
-            Some((35.0, "Go's runtime, and its garbage collector on the file's thread")),
+            Some((35.0, "Go's own runtime and its two system calls more for each file")),
         ),
         subject(
             "Python",
             built(Language::Python)?,
             &[],
-            Some((40.0, "Python's interpreter runs some hundred of its instructions for a file")),
+            Some((40.0, "what CPython does for a call, for a path and for each of its objects")),
         ),
         subject("JavaScript", built(Language::Js)?, &[], None),
         subject("Rust, fresh", rust, &FRESH, Some((25.0, fresh_rust))),

@@ -17,8 +17,8 @@ const SIZE: usize = 1024;
 const THREADS: [usize; 2] = [1, 2];
 
 const WHY: &str = "three quarters of the host's CPU time are the kernel's (`perf record`): opening, reading, writing, \
-    closing and renaming, which the native program has as well. To these nine calls a file the host adds two, whether \
-    the output stands there as a file and whether an `.err` of an earlier run is to go (`strace -c`); the rest of the \
+    closing and renaming, which the native program has as well. Both make nine calls a file (`strace -c`): the host \
+    looks whether the output stands there as a file, and needs no second read. The \
     difference is the sandbox's check of each name, the hand-over between dispatcher and slots, and the journal";
 
 /// Net seconds of one program at one number of threads.
