@@ -13,10 +13,18 @@ use indicatif::ProgressBar;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::text::one_line;
+
+/// Marks all lines that are written within it as those of a task.
+pub fn task_span(name: &str) -> tracing::Span {
+    // An error, so that it is there whatever is told.
+    tracing::error_span!("task", task = name)
+}
 
 /// The target of the lines that each file causes when all is well. Where a
 /// progress bar tells the same, they are left out.
@@ -81,7 +89,7 @@ struct Lines {
     file_lines: bool,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries talk to their own developers: their debug lines stay out.
         let ours = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
@@ -93,22 +101,40 @@ impl<S: Subscriber> Layer<S> for Lines {
         Some(self.level)
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut name = TaskName(String::new());
+        attributes.record(&mut name);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(name);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut message = Message(String::new());
         event.record(&mut message);
+        let span = context.event_span(event);
+        let extensions = span.as_ref().map(|span| span.extensions());
+        let task = extensions.as_ref().and_then(|e| e.get::<TaskName>()).map(|task| &*task.0);
         let line = match self.format {
             Format::Text => {
                 let time = local_time(Timestamp::now());
                 // On one line, so that nobody forges lines of the host.
                 let message = one_line(&message.0);
-                format!("{time} | {:<8} | {message}\n", name(*event.metadata().level()))
+                let level = name(*event.metadata().level());
+                match task {
+                    Some(task) => format!("{time} | {level:<8} | [{task}] {message}\n"),
+                    None => format!("{time} | {level:<8} | {message}\n"),
+                }
             }
             Format::Json => {
-                let line = serde_json::json!({
+                let mut line = serde_json::json!({
                     "time": Timestamp::now(),
                     "level": name(*event.metadata().level()),
                     "message": message.0,
                 });
+                if let Some(task) = task {
+                    line["task"] = task.into();
+                }
                 format!("{line}\n")
             }
         };
@@ -132,6 +158,17 @@ fn name(level: Level) -> &'static str {
         Level::INFO => "INFO",
         Level::DEBUG => "DEBUG",
         Level::TRACE => "TRACE",
+    }
+}
+
+/// The task that a line is of.
+struct TaskName(String);
+
+impl Visit for TaskName {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_str(&mut self, _: &Field, value: &str) {
+        self.0.push_str(value);
     }
 }
 

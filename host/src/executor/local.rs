@@ -316,7 +316,10 @@ impl Thread {
     fn start(number: usize) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (slots, mut receive) = mpsc::unbounded_channel::<Slot>();
+        // Its lines in the log are those of this task.
+        let span = tracing::Span::current();
         let handle = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let _within = span.enter();
             runtime.block_on(async {
                 // Not spawned, so that the runtime looks at its timers whenever
                 // a busy guest yields.

@@ -3,12 +3,13 @@
 //! One dispatcher talks to everything outside in one loop, and asks the
 //! scheduler what to do about it.
 
-mod detach;
-mod dispatch;
+pub mod detach;
+pub mod dispatch;
 pub mod display;
-mod open_files;
+pub mod open_files;
 pub mod plan;
-mod signals;
+pub mod signals;
+pub mod task_run;
 pub mod worker;
 
 use std::io;

@@ -31,12 +31,14 @@ const MOST_OPEN_FILES: usize = 4_096;
 
 /// Lets the process open as many files as it may, and gives each instance its
 /// share. The usual soft limit of 1,024 is there for programs that `select`.
-/// Returns how many files may be in flight.
-pub(super) fn share(
+/// `tasks`: how many tasks are at work in this process, which share alike. Returns
+/// how many files may be in flight.
+pub fn share(
     task: &Task,
     sandbox: &mut Sandbox,
     mut concurrency: usize,
     instances: usize,
+    tasks: usize,
 ) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -44,7 +46,7 @@ pub(super) fn share(
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let files = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX) / tasks;
     // The network's connections have a share of their own.
     let files = if sandbox.network.is_granted() { files - files / 4 } else { files };
     let instance = INSTANCE_FILES + sandbox.directories.len();

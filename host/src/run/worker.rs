@@ -174,7 +174,7 @@ fn executor(
         setup_timeout: plan.setup_timeout,
         arguments: plan.arguments.clone(),
     };
-    let concurrency = open_files::share(&task, &mut sandbox, plan.concurrency, plan.instances);
+    let concurrency = open_files::share(&task, &mut sandbox, plan.concurrency, plan.instances, 1);
     let labels: Vec<Label> = plan
         .labels
         .iter()
@@ -497,7 +497,7 @@ impl Worker {
             match report {
                 Report::SetupWorked => self.say(&Saying::SetupWorked),
                 Report::SetupFailed(error) => {
-                    super::dispatch::tell_setup_failure(&error);
+                    super::task_run::tell_setup_failure(&error);
                     if !std::mem::replace(&mut self.setup_failed, true) {
                         self.say(&Saying::SetupFailed(error));
                     }
@@ -519,7 +519,7 @@ impl Worker {
                     self.say(&Saying::HandedBack(vec![id.0]));
                 }
                 Report::TeardownFailed(failure) => {
-                    super::dispatch::tell_failure("Task teardown failed", &failure);
+                    super::task_run::tell_failure("Task teardown failed", &failure);
                     self.say(&Saying::TeardownFailed(slim_failure(failure)));
                 }
                 Report::HostFailed(reason) => self.host_failed(&reason),

@@ -77,6 +77,8 @@ pub enum Event {
     HostFailed,
     /// The user asks to stop.
     StopAsked(i32),
+    /// Nothing more will be found, as the caller knows better.
+    Close,
     /// Nothing but that time passed, or that files stopped being unsettled.
     Tick,
 }
@@ -252,6 +254,7 @@ impl Scheduler {
                 }
                 self.wind_up(Ending::Signal(signal), &mut actions);
             }
+            Event::Close => self.wind_up(Ending::Complete, &mut actions),
             Event::Tick => {}
         }
         if !self.is_idle() {

@@ -4,6 +4,7 @@
 //! about five of hash table each: nothing else in the host grows with the
 //! number of files.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
@@ -76,6 +77,23 @@ impl State {
         matches!(self, State::Succeeded | State::Failed | State::TimedOut | State::Aborted)
     }
 
+    /// Whether an attempt is being made, or is to be made again.
+    pub fn is_at_work(self) -> bool {
+        matches!(self, State::Running | State::Retrying | State::Interrupted)
+    }
+
+    /// Says so where the input of this name may not go from this state to that one.
+    pub fn check(self, next: State, name: &OsStr) {
+        if !self.can_become(next) {
+            let name = super::names::shown(name);
+            tracing::error!(
+                "an internal fault of tigerflow-host, please report it: {name} went from \
+                 {self:?} to {next:?}"
+            );
+            debug_assert!(false, "{name} went from {self:?} to {next:?}");
+        }
+    }
+
     /// Whether an input in this state may be in that one next. Any other change
     /// is a bug of the host.
     pub fn can_become(self, next: State) -> bool {
@@ -92,6 +110,24 @@ impl State {
             Succeeded | Failed | TimedOut | Aborted => next.is_final() || next == New,
         }
     }
+}
+
+/// The inputs of a task, by number.
+pub trait Files {
+    /// The input of this name, if there is one to do or done.
+    fn find(&mut self, name: &OsStr) -> Option<FileId>;
+    /// Its name.
+    fn name(&self, id: FileId) -> Cow<'_, OsStr>;
+    /// What is known of it.
+    fn state(&self, id: FileId) -> State;
+    /// Records what is now known of it.
+    fn set_state(&mut self, id: FileId, state: State);
+    /// Attempts made at it in earlier runs, where it is run again.
+    fn attempts_before(&self, id: FileId) -> u32;
+    /// Whether it is a symbolic link, which the host opens for the guest.
+    fn is_link(&self, id: FileId) -> bool;
+    /// How many inputs wait until they are stable.
+    fn unsettled(&self) -> usize;
 }
 
 /// The set of names, and the state of each.
@@ -174,14 +210,7 @@ impl Catalog {
     /// Records what is now known of this input.
     pub fn set_state(&mut self, id: FileId, state: State) {
         let before = std::mem::replace(&mut self.states[id.0 as usize], state);
-        if !before.can_become(state) {
-            let name = super::names::shown(self.name(id));
-            tracing::error!(
-                "an internal fault of tigerflow-host, please report it: {name} went from \
-                 {before:?} to {state:?}"
-            );
-            debug_assert!(false, "{name} went from {before:?} to {state:?}");
-        }
+        before.check(state, self.name(id));
     }
 
     /// The inputs in this state, in the order of their names.

@@ -4,18 +4,21 @@
 //! its writer has closed it (an event says so), or when its size and time have
 //! been stable for the settle time.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD};
 
-use super::catalog::{Catalog, FileId, State};
+use super::catalog::{Catalog, FileId, Files, State};
 use super::error_file::{Verdict, read_verdict};
 use super::names::{Pairing, shown};
 use super::watch::{Arrival, Stamp};
@@ -23,13 +26,18 @@ use crate::outcome::AttemptOutcome;
 
 /// What a file's content was judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+pub struct Look {
     size: u64,
     modified: (i64, u64),
     inode: u64,
 }
 
 impl Look {
+    /// At the file at this path.
+    pub fn of(path: &Path) -> io::Result<Look> {
+        Look::at(CWD, path.as_os_str())
+    }
+
     /// At a file of this name in a directory.
     fn at(directory: impl AsFd, name: &OsStr) -> io::Result<Look> {
         let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
@@ -42,6 +50,28 @@ impl Look {
         let seconds = u64::try_from(self.modified.0).ok()?;
         let modified = UNIX_EPOCH + Duration::new(seconds, self.modified.1 as u32);
         now.duration_since(modified).ok()
+    }
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanoseconds) = self.modified;
+        write!(f, "{} {seconds} {nanoseconds} {}", self.size, self.inode)
+    }
+}
+
+impl FromStr for Look {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let parts: Vec<&str> = text.split(' ').collect();
+        let [size, seconds, nanoseconds, inode] = parts[..] else { return Err(()) };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| ());
+        Ok(Look {
+            size: number(size)?,
+            modified: (seconds.parse().map_err(|_| ())?, number(nanoseconds)?),
+            inode: number(inode)?,
+        })
     }
 }
 
@@ -58,8 +88,9 @@ struct Unsettled {
 pub struct Rules {
     /// Where they are.
     pub input_dir: PathBuf,
-    /// Where their outputs go.
-    pub output_dir: PathBuf,
+    /// Where their outputs go. `None`: what is done is known by other means, see
+    /// [`Intake::is_done`].
+    pub output_dir: Option<PathBuf>,
     /// How names pair.
     pub pairing: Pairing,
     /// How long a file must be unchanged; zero takes it at once.
@@ -120,6 +151,9 @@ pub struct Intake {
     /// Inputs that are symbolic links, which the host opens for the guest.
     links: HashSet<FileId>,
     unsettled: HashMap<FileId, Unsettled>,
+    /// Inputs that arrived while they were worked on, and whether they were whole
+    /// then.
+    arrived_meanwhile: HashMap<FileId, bool>,
     /// The earliest `due` of the unsettled files, or earlier.
     next_due: Option<Instant>,
     listed: Option<Stamp>,
@@ -140,6 +174,7 @@ impl Intake {
             attempts: HashMap::new(),
             links: HashSet::new(),
             unsettled: HashMap::new(),
+            arrived_meanwhile: HashMap::new(),
             next_due: None,
             listed: None,
             listed_too_soon: false,
@@ -216,6 +251,11 @@ impl Intake {
             }
             if let Some(id) = self.catalog.find(&name) {
                 self.look_again(id);
+                if self.catalog.state(id).is_at_work() {
+                    // Its output may stand already, and be taken away, before this
+                    // run has heard of it: then it is work again.
+                    self.arrived_meanwhile.insert(id, complete);
+                }
             }
             let path = self.rules.input_dir.join(&name);
             let Ok(kind) = fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
@@ -236,10 +276,23 @@ impl Intake {
         ready
     }
 
+    /// The work on an input has come to an end. Returns it if it arrived again
+    /// meanwhile, and is work again.
+    pub fn ended(&mut self, id: FileId) -> Vec<FileId> {
+        // Nothing arrives where all was there at the start.
+        if self.arrived_meanwhile.is_empty() || self.catalog.state(id).is_at_work() {
+            return Vec::new();
+        }
+        let Some(complete) = self.arrived_meanwhile.remove(&id) else { return Vec::new() };
+        let name = self.catalog.name(id).to_owned();
+        self.arrived(vec![Arrival { name, complete }])
+    }
+
     /// A name arrived again whose work was done: it is work again, if what was
     /// made of it was taken away.
     fn look_again(&mut self, id: FileId) {
-        if self.catalog.state(id).is_final()
+        if self.rules.output_dir.is_some()
+            && self.catalog.state(id).is_final()
             && !self.stands(id, Pairing::output_name)
             && !self.stands(id, Pairing::error_name)
         {
@@ -250,9 +303,9 @@ impl Intake {
 
     /// Whether the output, or the `.err`, of an input is there.
     fn stands(&self, id: FileId, name: impl FnOnce(&Pairing, &OsStr) -> OsString) -> bool {
+        let Some(output_dir) = &self.rules.output_dir else { return false };
         let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
-        let path = self.rules.output_dir.join(name(&self.rules.pairing, stem));
-        fs::symlink_metadata(path).is_ok()
+        fs::symlink_metadata(output_dir.join(name(&self.rules.pairing, stem))).is_ok()
     }
 
     /// Takes the files whose settle time has passed.
@@ -288,24 +341,9 @@ impl Intake {
         self.next_due
     }
 
-    /// How many files wait until they are stable.
-    pub fn unsettled(&self) -> usize {
-        self.unsettled.len()
-    }
-
     /// The least time to leave between two listings: ten times what one costs.
     pub fn pause(&self) -> Duration {
         self.cost * 10
-    }
-
-    /// Attempts made at this file in earlier runs.
-    pub fn attempts_before(&self, id: FileId) -> u32 {
-        self.attempts.get(&id).copied().unwrap_or(0)
-    }
-
-    /// Whether an input is a symbolic link, which the host opens itself.
-    pub fn is_link(&self, id: FileId) -> bool {
-        self.links.contains(&id)
     }
 
     fn path(&self, id: FileId) -> PathBuf {
@@ -396,7 +434,8 @@ impl Intake {
     fn list_outputs(&mut self) -> io::Result<usize> {
         let mut errors = Vec::new();
         let mut done = 0;
-        for entry in fs::read_dir(&self.rules.output_dir)? {
+        let Some(output_dir) = &self.rules.output_dir else { return Ok(0) };
+        for entry in fs::read_dir(output_dir)? {
             let name = entry?.file_name();
             // A name can be an output and, with another stem, an `.err` never:
             // `.err` is no output extension.
@@ -421,8 +460,9 @@ impl Intake {
 
     /// Takes note of an `.err` that stands; removes it where the output does.
     fn mark_error(&mut self, id: FileId) {
+        let Some(output_dir) = &self.rules.output_dir else { return };
         let stem = self.rules.pairing.stem(self.catalog.name(id)).unwrap_or_default();
-        let path = self.rules.output_dir.join(self.rules.pairing.error_name(stem));
+        let path = output_dir.join(self.rules.pairing.error_name(stem));
         if self.catalog.state(id) == State::Succeeded {
             // A run was killed between publishing the output and removing the
             // `.err` of an earlier attempt.
@@ -458,6 +498,24 @@ impl Intake {
         });
     }
 
+    /// Takes note that an input is done, though no output tells: it is not taken.
+    /// Returns its number; `None` when four gigabytes of names are full.
+    pub fn is_done(&mut self, name: &OsStr) -> Option<FileId> {
+        let (id, _) = self.catalog.insert(name)?;
+        self.catalog.set_state(id, State::Succeeded);
+        Some(id)
+    }
+
+    /// Takes an input, settled or not, if it is known and not taken.
+    pub fn claim(&mut self, name: &OsStr) -> Option<FileId> {
+        let id = self.catalog.find(name)?;
+        if self.catalog.state(id) == State::New {
+            self.unsettled.remove(&id);
+            self.catalog.set_state(id, State::Waiting);
+        }
+        (self.catalog.state(id) == State::Waiting).then_some(id)
+    }
+
     /// Splits candidates into those that may be taken now, which it returns,
     /// and those that may still be written to.
     fn admit(&mut self, mut candidates: Vec<FileId>, now: Instant) -> Vec<FileId> {
@@ -489,6 +547,36 @@ impl Intake {
 
     fn sort(&self, ids: &mut [FileId]) {
         ids.sort_unstable_by(|a, b| self.catalog.name(*a).cmp(self.catalog.name(*b)));
+    }
+}
+
+impl Files for Intake {
+    fn find(&mut self, name: &OsStr) -> Option<FileId> {
+        self.catalog.find(name)
+    }
+
+    fn name(&self, id: FileId) -> Cow<'_, OsStr> {
+        Cow::Borrowed(self.catalog.name(id))
+    }
+
+    fn state(&self, id: FileId) -> State {
+        self.catalog.state(id)
+    }
+
+    fn set_state(&mut self, id: FileId, state: State) {
+        self.catalog.set_state(id, state);
+    }
+
+    fn attempts_before(&self, id: FileId) -> u32 {
+        self.attempts.get(&id).copied().unwrap_or(0)
+    }
+
+    fn is_link(&self, id: FileId) -> bool {
+        self.links.contains(&id)
+    }
+
+    fn unsettled(&self) -> usize {
+        self.unsettled.len()
     }
 }
 

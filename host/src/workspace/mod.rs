@@ -219,7 +219,11 @@ impl Workspace {
     /// Makes the workspace where there is none, takes its lock, and removes
     /// what a run that died left in staging.
     pub fn open(output_dir: &Path, task_name: &str) -> Result<Self, Error> {
-        let layout = Layout::new(output_dir, task_name);
+        Self::open_at(Layout::new(output_dir, task_name), output_dir)
+    }
+
+    /// The same for a workspace that lies elsewhere than in the output directory.
+    pub fn open_at(layout: Layout, output_dir: &Path) -> Result<Self, Error> {
         fs::create_dir_all(&layout.root)
             .map_err(Error::io("create the workspace", &layout.root))?;
         let owner = Owner::current();
@@ -227,6 +231,17 @@ impl Workspace {
             .map_err(|cause| Error::Locked { path: layout.root.clone(), cause })?;
         let area = StagingArea::create(layout.staging(), output_dir)?;
         Ok(Workspace { layout, owner, taken_over, area, lock })
+    }
+
+    /// Says so where a run before this one died here.
+    pub fn tell_taken_over(&self) {
+        if let Some(dead) = &self.taken_over {
+            tracing::warn!(
+                "Taking over from process {} on {}, which did not end in good order",
+                dead.pid,
+                dead.host
+            );
+        }
     }
 
     /// Opens the journal.
@@ -261,7 +276,7 @@ impl Workspace {
 }
 
 /// Opens a directory as a handle for the `*at` calls.
-fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{AttemptOutcome, RunStarted};
@@ -142,13 +143,23 @@ pub struct InFlight {
 impl Progress {
     /// Replaces the file at `path`.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("json.new");
-        fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(&temporary, path)
+        replace(path, self)
     }
 
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&fs::read(path)?)?)
+        read(path)
     }
+}
+
+/// Replaces the file at `path` by one that says this.
+pub fn replace(path: &Path, what: &impl Serialize) -> io::Result<()> {
+    let temporary = path.with_extension("json.new");
+    fs::write(&temporary, serde_json::to_vec_pretty(what)?)?;
+    fs::rename(&temporary, path)
+}
+
+/// Reads what [`replace`] wrote.
+pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
 }

@@ -17,7 +17,7 @@ use super::protocol::{Assignment, Order, RunDir, Saying, WorkerName};
 use super::{Link, SlurmExecutor};
 use crate::executor::{Ended, Job, Origin};
 use crate::outcome::AttemptOutcome;
-use crate::workspace::catalog::{Catalog, FileId, State};
+use crate::workspace::catalog::{FileId, Files, State};
 use crate::workspace::remove_tree;
 
 /// What the names of run directories begin with; the time follows, so that they
@@ -30,7 +30,7 @@ pub struct Resumed {
     /// Files that living workers hold.
     pub claimed: Vec<FileId>,
     /// Outcomes that came to stand after the directories were listed.
-    pub settled: Vec<AttemptOutcome>,
+    pub settled: Vec<(FileId, AttemptOutcome)>,
     /// All attempts that they ended, by worker, in their order. The coordinator
     /// that died has written some of them down.
     pub ended: BTreeMap<WorkerName, Vec<(OsString, Ended)>>,
@@ -84,7 +84,7 @@ pub(super) fn latest(root: &Path) -> io::Result<(RunDir, Books)> {
 impl SlurmExecutor {
     /// Takes over the workers of a coordinator that died. Files that they hold
     /// and that are still to do are theirs; their state becomes running.
-    pub fn resume(&mut self, catalog: &mut Catalog) -> io::Result<Resumed> {
+    pub fn resume(&mut self, files: &mut dyn Files) -> io::Result<Resumed> {
         let mut resumed = Resumed::default();
         let mut newest: BTreeMap<_, WorkerName> = BTreeMap::new();
         for name in self.dir.introduced()? {
@@ -100,7 +100,7 @@ impl SlurmExecutor {
             }
         }
         for name in newest.into_values() {
-            self.resume_worker(name, catalog, &mut resumed)?;
+            self.resume_worker(name, files, &mut resumed)?;
         }
         self.act();
         Ok(resumed)
@@ -109,7 +109,7 @@ impl SlurmExecutor {
     fn resume_worker(
         &mut self,
         name: WorkerName,
-        catalog: &mut Catalog,
+        files: &mut dyn Files,
         resumed: &mut Resumed,
     ) -> io::Result<()> {
         let mut orders = Vec::new();
@@ -127,8 +127,8 @@ impl SlurmExecutor {
         link.introduced = !sayings.is_empty();
         self.links.insert(name, link);
 
-        let waiting = |catalog: &Catalog, name: &OsString| {
-            catalog.find(name).filter(|&id| catalog.state(id) == State::Waiting)
+        let waiting = |files: &mut dyn Files, name: &OsString| {
+            files.find(name).filter(|&id| files.state(id) == State::Waiting)
         };
         let mut begun: HashSet<u32> = HashSet::new();
         let mut later = Vec::new();
@@ -146,15 +146,15 @@ impl SlurmExecutor {
                     let Some(assignment) = assignments.remove(&ended.seq) else { continue };
                     let file: OsString = assignment.name.into();
                     // It was published after the directory was listed.
-                    if let Some(id) = waiting(catalog, &file)
+                    if let Some(id) = waiting(files, &file)
                         && let Some(outcome) = ended.outcome.in_short()
                         && ended.outcome.is_final()
                     {
                         match self.court.stands(&file) {
                             true => {
-                                catalog.set_state(id, State::Running);
-                                catalog.set_state(id, State::from(outcome));
-                                resumed.settled.push(outcome);
+                                files.set_state(id, State::Running);
+                                files.set_state(id, State::from(outcome));
+                                resumed.settled.push((id, outcome));
                             }
                             // It is late here, on a file system that others share.
                             false => self.fleet.contest(id),
@@ -180,8 +180,8 @@ impl SlurmExecutor {
         }
         let held = assignments.into_values().map(|assignment| {
             let file: OsString = assignment.name.clone().into();
-            let job = waiting(catalog, &file).map(|id| {
-                catalog.set_state(id, State::Running);
+            let job = waiting(files, &file).map(|id| {
+                files.set_state(id, State::Running);
                 resumed.claimed.push(id);
                 Job {
                     id,
