@@ -13,6 +13,7 @@ pub mod engine;
 pub mod executor;
 pub mod log;
 pub mod outcome;
+pub mod pipeline;
 pub mod project;
 pub mod run;
 pub mod schedule;

@@ -52,6 +52,7 @@
 //! - [`http`]: asking servers.
 //! - [`log`]: what it says while it works.
 //! - [`fs`]: whole files by path, faster than `std::fs` in a component.
+//! - [`stage`]: a step of a pipeline's staging, which is a component of its own.
 //! - [`testing`]: what native tests need.
 //!
 //! [tigerflow]: https://github.com/tigerflow-host/tigerflow-host
@@ -68,17 +69,23 @@ pub mod bindings;
 #[allow(missing_docs, clippy::all)]
 #[cfg(feature = "async")]
 pub mod bindings_async;
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all)]
+pub mod bindings_stage;
 mod error;
 #[doc(hidden)]
 pub mod export;
 #[doc(hidden)]
 #[cfg(feature = "async")]
 pub mod export_async;
+#[doc(hidden)]
+pub mod export_stage;
 mod file;
 pub mod fs;
 pub mod http;
 pub mod log;
 pub mod params;
+pub mod stage;
 mod task;
 pub mod testing;
 #[cfg(feature = "async")]

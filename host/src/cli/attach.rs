@@ -101,6 +101,11 @@ pub fn attach(args: &AttachArgs) -> anyhow::Result<u8> {
 
 /// The workspace that is meant: the only one, or the only one at work.
 fn choose(output_dir: &Path, task: Option<&str>) -> Result<Place, Usage> {
+    if task.is_none()
+        && let Some(place) = workspaces::pipeline(output_dir)
+    {
+        return Ok(place);
+    }
     let mut places = workspaces::all(output_dir, task)?;
     if places.len() > 1 && places.iter().any(|place| place.holder.is_some()) {
         places.retain(|place| place.holder.is_some());

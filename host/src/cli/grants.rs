@@ -87,9 +87,8 @@ impl GrantArgs {
         Ok(())
     }
 
-    /// Says all at once what the task needs and was not given, with the command
-    /// line that would work.
-    pub fn check(&self, description: &Description, command_line: &[OsString]) -> Result<(), Usage> {
+    /// What the task needs and was not given, and what it could use beside.
+    pub fn missing<'a>(&self, description: &'a Description) -> (Vec<&'a Grant>, Vec<&'a Grant>) {
         let is_given = |grant: &Grant| match &grant.capability {
             Capability::Directory { guest_path, writable } => self.directories.iter().any(|d| {
                 d.guest_path == guest_path.trim_end_matches('/') && (d.writable || !writable)
@@ -100,8 +99,13 @@ impl GrantArgs {
             }
         };
         let missing: Vec<&Grant> = description.grants.iter().filter(|g| !is_given(g)).collect();
-        let (missing, useful): (Vec<&Grant>, Vec<&Grant>) =
-            missing.into_iter().partition(|grant| grant.required);
+        missing.into_iter().partition(|grant| grant.required)
+    }
+
+    /// Says all at once what the task needs and was not given, with the command
+    /// line that would work.
+    pub fn check(&self, description: &Description, command_line: &[OsString]) -> Result<(), Usage> {
+        let (missing, useful) = self.missing(description);
         if missing.is_empty() {
             for grant in useful {
                 tracing::info!("The task may also use: {} ({})", grant.option(), grant.reason);

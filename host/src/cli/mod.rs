@@ -5,6 +5,7 @@ mod detach;
 mod grants;
 mod inspect;
 mod parameters;
+mod pipeline;
 mod policies;
 mod project;
 mod run;
@@ -31,6 +32,8 @@ const EXIT_HOST: u8 = 1;
 /// Bad usage, a bad component, or a grant that is missing. Nothing was
 /// processed.
 const EXIT_USAGE: u8 = 2;
+/// `setup` failed.
+const EXIT_SETUP: u8 = 4;
 
 /// Hosts WebAssembly tasks: turns every input file into one output file.
 #[derive(Debug, Parser)]
@@ -53,6 +56,7 @@ enum Command {
     New(project::NewArgs),
     Build(project::BuildArgs),
     Run(Box<run::RunArgs>),
+    Pipeline(pipeline::PipelineArgs),
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
     Attach(attach::AttachArgs),
@@ -136,11 +140,9 @@ pub fn main() -> ExitCode {
 struct Usage(String);
 
 fn code_of(error: &anyhow::Error) -> u8 {
+    use crate::pipeline::PipelineError;
     use crate::project::ProjectError;
-    use crate::run::RunError;
     use crate::run::plan::DirectoryError;
-    use crate::workspace::Error as WorkspaceError;
-    use crate::workspace::lock::LockError;
     match error.downcast_ref() {
         Some(ProjectError::File { .. }) => return EXIT_HOST,
         Some(_) => return EXIT_USAGE,
@@ -149,7 +151,22 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() || error.is::<LoadError>() || error.is::<DirectoryError>() {
         return EXIT_USAGE;
     }
-    match error.downcast_ref() {
+    if let Some(PipelineError::Run(error) | PipelineError::Task { cause: error, .. }) =
+        error.downcast_ref()
+    {
+        return code_of_run(Some(error));
+    }
+    if let Some(PipelineError::Staging(_)) = error.downcast_ref() {
+        return EXIT_SETUP;
+    }
+    code_of_run(error.downcast_ref())
+}
+
+fn code_of_run(error: Option<&crate::run::RunError>) -> u8 {
+    use crate::run::RunError;
+    use crate::workspace::Error as WorkspaceError;
+    use crate::workspace::lock::LockError;
+    match error {
         Some(RunError::Workspace(WorkspaceError::Locked {
             cause: LockError::Held(_) | LockError::HeldByUnknown,
             ..
@@ -174,6 +191,7 @@ fn dispatch(arguments: Vec<OsString>) -> anyhow::Result<u8> {
         Command::Run(_) => Err(Usage("the component is missing".into()).into()),
         Command::New(args) => project::new(&args),
         Command::Build(args) => project::build(&args),
+        Command::Pipeline(args) => pipeline::pipeline(args, &arguments),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => status::status(&args),
         Command::Attach(args) => attach::attach(&args),

@@ -12,7 +12,7 @@ use crate::text::one_line;
 const HEADING: &str = "Parameters of the task";
 
 /// What clap knows a parameter by. No option of the host has a colon.
-fn id(parameter: &Parameter) -> String {
+pub fn id(parameter: &Parameter) -> String {
     format!("parameter:{}", parameter.name)
 }
 
@@ -126,6 +126,11 @@ fn from_option(parameter: &Parameter, matches: &ArgMatches) -> Option<Value> {
         Kind::Text => matches.get_one(&id(parameter)).cloned().map(Value::Text),
         _ => matches.get_one(&id(parameter)).cloned(),
     }
+}
+
+/// Whether a parameter takes this value; what is wrong with it, if not.
+pub fn check(parameter: &Parameter, text: &str) -> Result<(), String> {
+    parse(parameter, text).map(drop).map_err(|error| error.to_string())
 }
 
 fn parse(parameter: &Parameter, text: &str) -> Result<Value, Usage> {

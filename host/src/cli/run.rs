@@ -40,7 +40,7 @@ const TASK_DEFAULTS: [&str; 6] = [
 ];
 
 /// How many files are in flight in an asynchronous task, where nobody says.
-const ASYNC_CONCURRENCY: usize = 30;
+pub const ASYNC_CONCURRENCY: usize = 30;
 
 /// Most files in flight. Each takes an instance, or a call of one.
 const CONCURRENCY_LIMIT: u32 = 10_000;
@@ -172,7 +172,7 @@ pub struct RunArgs {
     slurm: SlurmArgs,
 
     #[command(flatten)]
-    grants: GrantArgs,
+    pub grants: GrantArgs,
 
     #[command(flatten)]
     log: LogArgs,
@@ -191,7 +191,8 @@ enum ProgressBar {
 pub struct Prepared {
     /// To parse the arguments with.
     pub command: Command,
-    task: Task,
+    /// The task.
+    pub task: Task,
 }
 
 /// If this is a `run` with a component, loads that and adds what it tells of
@@ -214,7 +215,19 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
     let many = concurrency as usize > cores();
     let limited = many || given("--timeout").is_some() || given("--setup-timeout").is_some();
     let fresh = if isolated { concurrency } else { 0 };
-    let task = Task::load(Path::new(path), Purpose { interruptible: limited, fresh })?;
+    let purpose = Purpose { interruptible: limited, fresh };
+    prepare_for(command, run, Path::new(path), purpose).map(Some)
+}
+
+/// The same for a component that is known, and for what is going to be done with it:
+/// a guess, so that it is compiled once only.
+pub fn prepare_for(
+    command: &Command,
+    run: &Command,
+    path: &Path,
+    purpose: Purpose,
+) -> anyhow::Result<Prepared> {
+    let task = Task::load(path, purpose)?;
     let mut run = parameters::add(run.clone(), &task.description)?;
     for (option, value) in task.description.option_defaults.clone() {
         run = set_default(run, &option, value)
@@ -226,7 +239,7 @@ pub fn prepare(command: &Command, arguments: &[OsString]) -> anyhow::Result<Opti
     let general = run.get_long_about().map(|text| text.to_string()).unwrap_or_default();
     run = run.about(about.clone()).long_about(format!("{about}\n\n{general}"));
     let command = command.clone().mut_subcommand("run", |_| run.clone());
-    Ok(Some(Prepared { command, task }))
+    Ok(Prepared { command, task })
 }
 
 /// The component among the arguments after `run`: the first that is no option
@@ -300,7 +313,7 @@ pub fn run(
 ) -> anyhow::Result<u8> {
     if args.detach && !args.detached {
         let task = args.task_name.as_deref().unwrap_or(&prepared.task.description.name);
-        return detach::start(&args.output_dir, task, arguments);
+        return detach::start(&detach::OfRun { output_dir: &args.output_dir, task }, arguments);
     }
     // As the user gave them, for messages.
     let arguments: Vec<OsString> = match args.detached {
@@ -324,7 +337,21 @@ pub fn run(
     if let Some(warning) = &prepared.task.warning {
         tracing::warn!("{warning}");
     }
-    let mut plan = plan(args, matches, prepared.task, bar, &arguments)?;
+    let plan = resolve(args, matches, prepared.task, bar, &arguments, true)?;
+    Ok(run::execute(plan)?.code())
+}
+
+/// Makes a plan, with the task compiled for what it says. `ask`: whether to ask Slurm
+/// if it would take the workers.
+pub fn resolve(
+    args: RunArgs,
+    matches: &ArgMatches,
+    task: Task,
+    bar: bool,
+    command_line: &[OsString],
+    ask: bool,
+) -> anyhow::Result<Plan> {
+    let mut plan = plan(args, matches, task, bar, command_line, ask)?;
     // A guest that is busy must let the timer have its turn, and its neighbours
     // on the same thread.
     let limited = plan.sandbox.timeout.is_some() || plan.sandbox.setup_timeout.is_some();
@@ -349,7 +376,7 @@ pub fn run(
         }
         None => {}
     }
-    Ok(run::execute(plan)?.code())
+    Ok(plan)
 }
 
 /// Makes every check there is to make before a file is touched.
@@ -359,6 +386,7 @@ fn plan(
     task: Task,
     bar: bool,
     command_line: &[OsString],
+    ask: bool,
 ) -> anyhow::Result<Plan> {
     args.grants.read()?;
     let arguments = parameters::resolve(&task.description, matches, &args.params)?;
@@ -391,7 +419,7 @@ fn plan(
         }
         // A run that goes on had its answer, and nodes may be down now.
         let layout = Layout::new(&args.output_dir, &task_name);
-        if !slurm::left_over::is_there(&layout.slurm()) {
+        if ask && !slurm::left_over::is_there(&layout.slurm()) {
             workers.ask()?;
         }
     }
@@ -558,7 +586,8 @@ fn concurrency(asked: Option<u32>, usual: usize, task: &Task) -> usize {
     }
 }
 
-fn cores() -> usize {
+/// How many cores this machine has for us.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -1,5 +1,7 @@
 //! `status`: how far a run is, or was, from what it wrote.
 
+pub(super) mod histogram;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::histogram::Histogram;
 use super::LogArgs;
 use super::workspaces::nothing_in;
 use crate::log::{self, local_time};
@@ -143,6 +146,7 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
     for record in records {
         summary.add(record.with_context(|| format!("failed to read `{}`", path.display()))?);
     }
+    let timings = summary.timings();
     let Some(run) = summary.run else { return Ok(None) };
     let progress = Progress::read(&layout.progress()).ok().filter(|p| p.run == run);
     let state = match (lock::holder(&layout.lock()), summary.ended) {
@@ -196,7 +200,7 @@ fn report(task: String, layout: &Layout) -> anyhow::Result<Option<Report>> {
         ended: summary.ended,
         seconds,
         files_per_second: if seconds > 0.0 { counts.total() as f64 / seconds } else { 0.0 },
-        timings: summary.timings.report(),
+        timings,
         failures_by_type: summary.kinds,
         latest_failures: summary.failures,
         workers,
@@ -212,7 +216,8 @@ struct Summary {
     ended: Option<Ended>,
     last: Timestamp,
     counts: Counts,
-    timings: Histogram,
+    durations: Histogram,
+    longest_file: String,
     kinds: BTreeMap<String, usize>,
     failures: Vec<Attempt>,
     /// Files whose last attempt was cut off.
@@ -238,7 +243,9 @@ impl Summary {
             Record::Attempt(attempt) if attempt.of_earlier_run => {}
             Record::Attempt(attempt) => {
                 self.last = attempt.time;
-                self.timings.add(attempt.duration_ms, &attempt.file);
+                if self.durations.add(attempt.duration_ms) {
+                    self.longest_file.clone_from(&attempt.file);
+                }
                 self.counts.add(attempt.outcome);
                 if attempt.outcome == AttemptOutcome::Interrupted {
                     self.interrupted.insert(attempt.file.clone());
@@ -264,46 +271,13 @@ impl Summary {
             }
         }
     }
-}
 
-/// Durations in classes of 9 % width: exact enough to read, and of fixed size.
-#[derive(Default)]
-struct Histogram {
-    classes: BTreeMap<i32, usize>,
-    total: usize,
-    longest: f64,
-    longest_file: String,
-}
-
-impl Histogram {
-    fn add(&mut self, ms: f64, file: &str) {
-        let class = (ms.max(1e-3).log2() * 8.0).round() as i32;
-        *self.classes.entry(class).or_default() += 1;
-        self.total += 1;
-        if ms > self.longest {
-            self.longest = ms;
-            self.longest_file = file.into();
-        }
-    }
-
-    fn quantile(&self, part: f64) -> f64 {
-        let wanted = (self.total as f64 * part).ceil() as usize;
-        let mut seen = 0;
-        for (class, number) in &self.classes {
-            seen += number;
-            if seen >= wanted {
-                return (f64::from(*class) / 8.0).exp2().min(self.longest);
-            }
-        }
-        self.longest
-    }
-
-    fn report(self) -> Option<Timings> {
-        (self.total > 0).then(|| Timings {
-            median: self.quantile(0.5),
-            percentile_95: self.quantile(0.95),
-            longest: self.longest,
-            longest_file: self.longest_file,
+    fn timings(&self) -> Option<Timings> {
+        (self.durations.total() > 0).then(|| Timings {
+            median: self.durations.quantile(0.5),
+            percentile_95: self.durations.quantile(0.95),
+            longest: self.durations.longest(),
+            longest_file: self.longest_file.clone(),
         })
     }
 }
@@ -434,21 +408,4 @@ fn worker_text(worker: &WorkerState) -> String {
 
 fn milliseconds(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.2} ms") } else { format!("{:.2} s", ms / 1000.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_within_a_class() {
-        let mut histogram = Histogram::default();
-        for ms in 1..=1000 {
-            histogram.add(f64::from(ms), "f");
-        }
-        let t = histogram.report().unwrap();
-        assert!((450.0..550.0).contains(&t.median), "{}", t.median);
-        assert!((860.0..1000.0).contains(&t.percentile_95), "{}", t.percentile_95);
-        assert_eq!(t.longest, 1000.0);
-    }
 }

@@ -6,9 +6,11 @@ use anyhow::Context;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::Usage;
 use super::workspaces::{self, LOOK, Place, Run};
 use crate::executor::slurm::left_over;
 use crate::text::count;
+use crate::workspace::Layout;
 use crate::workspace::lock::{self, Lock, Owner};
 use crate::workspace::progress_file::Progress;
 use crate::workspace::stop_request::StopRequest;
@@ -40,6 +42,14 @@ pub struct StopArgs {
 
 pub fn stop(args: &StopArgs) -> anyhow::Result<u8> {
     let output_dir = &args.output_dir;
+    if args.task_name.is_none() && workspaces::pipeline(output_dir).is_some() {
+        let line = super::command_line("pipeline stop", output_dir, None);
+        return Err(Usage(format!(
+            "a pipeline is at work in `{}`: end it with `{line}`",
+            output_dir.display()
+        ))
+        .into());
+    }
     let places = workspaces::all(output_dir, args.task_name.as_deref())?;
     let (mut open, idle): (Vec<Place>, Vec<Place>) = places
         .into_iter()
@@ -52,7 +62,19 @@ pub fn stop(args: &StopArgs) -> anyhow::Result<u8> {
         return Ok(0);
     };
     if let Some(owner) = &place.holder {
-        ask(args, &place, owner)?;
+        let Owner { pid, host, .. } = owner;
+        let progress = Progress::read(&place.layout.progress()).ok();
+        let of_it = |p: &Progress| p.run.pid == *pid && p.run.host == *host && p.ended.is_none();
+        let wording = Wording {
+            now: args.now,
+            at_once: super::command_line(
+                "stop --now",
+                &args.output_dir,
+                args.task_name.as_deref(),
+            ),
+            stopping: progress.as_ref().is_some_and(|p| of_it(p) && p.stopping),
+        };
+        ask(&wording, &place, owner)?;
         while lock::holder(&place.layout.lock()).as_ref() == Some(owner) {
             std::thread::sleep(LOOK);
         }
@@ -65,7 +87,8 @@ pub fn stop(args: &StopArgs) -> anyhow::Result<u8> {
         }
     }
     if left_over::is_there(&root(&place)) {
-        clear(args, &place)?;
+        let again = super::command_line("stop", &args.output_dir, args.task_name.as_deref());
+        clear(&place.layout, &again)?;
     }
     Ok(0)
 }
@@ -86,19 +109,27 @@ fn nothing(output_dir: &Path, places: &[Place]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What to ask of a run, and what to say of that.
+pub struct Wording {
+    /// Whether to leave at once.
+    pub now: bool,
+    /// The command that asks for that.
+    pub at_once: String,
+    /// Whether it was told to stop before.
+    pub stopping: bool,
+}
+
 /// Asks a run to stop, unless it was asked before.
-fn ask(args: &StopArgs, place: &Place, owner: &Owner) -> anyhow::Result<()> {
+pub fn ask(wording: &Wording, place: &Place, owner: &Owner) -> anyhow::Result<()> {
     let Owner { pid, host, .. } = owner;
-    let progress = Progress::read(&place.layout.progress()).ok();
-    let of_it = |p: &Progress| p.run.pid == *pid && p.run.host == *host && p.ended.is_none();
-    let stopping = progress.as_ref().is_some_and(|p| of_it(p) && p.stopping);
-    let line = super::command_line("stop --now", &args.output_dir, args.task_name.as_deref());
-    let meanwhile = format!("Files in flight are finished first; `{line}` leaves them undone");
-    if stopping && !args.now {
+    let Wording { now, at_once, stopping } = wording;
+    let (now, stopping) = (*now, *stopping);
+    let meanwhile = format!("Files in flight are finished first; `{at_once}` leaves them undone");
+    if stopping && !now {
         say(&format!("Process {pid} on {host} was told to stop before. {meanwhile}"));
         return Ok(());
     }
-    let signals: &[Signal] = match (args.now, stopping) {
+    let signals: &[Signal] = match (now, stopping) {
         (false, _) | (true, true) => &[Signal::TERM],
         // Two of one kind may arrive as one.
         (true, false) => &[Signal::INT, Signal::TERM],
@@ -107,13 +138,13 @@ fn ask(args: &StopArgs, place: &Place, owner: &Owner) -> anyhow::Result<()> {
     if !signal(place, owner, signals) {
         let path = place.layout.stop_request();
         let from = Owner::current().host;
-        let request = StopRequest { to: owner.clone(), from, now: args.now };
+        let request = StopRequest { to: owner.clone(), from, now };
         request.write(&path).with_context(|| {
             format!("failed to tell process {pid} on {host} to stop by `{}`", path.display())
         })?;
         told.push_str(" by a file, which it sees in seconds, or in a minute on a slow file server");
     }
-    match args.now {
+    match now {
         true => say(&told),
         false => say(&format!("{told}. {meanwhile}")),
     }
@@ -129,17 +160,16 @@ fn signal(place: &Place, owner: &Owner, signals: &[Signal]) -> bool {
 }
 
 /// Cancels the jobs of a run that died.
-fn clear(args: &StopArgs, place: &Place) -> anyhow::Result<()> {
+pub fn clear(layout: &Layout, again: &str) -> anyhow::Result<()> {
     say(
         "Workers of the run that died may be in Slurm jobs: cancelling these, and waiting for their end",
     );
     // Nobody goes on with them meanwhile.
-    let lock = place.layout.lock();
+    let lock = layout.lock();
     let (_lock, _) = Lock::acquire(&lock, &Owner::current())
-        .with_context(|| format!("failed to lock `{}`", place.layout.root().display()))?;
+        .with_context(|| format!("failed to lock `{}`", layout.root().display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let jobs = runtime.block_on(left_over::clear(&root(place))).with_context(|| {
-        let again = super::command_line("stop", &args.output_dir, args.task_name.as_deref());
+    let jobs = runtime.block_on(left_over::clear(&layout.slurm())).with_context(|| {
         format!("failed to end the workers of the run that died (try again with `{again}`)")
     })?;
     let mut text = match jobs.len() {
@@ -158,6 +188,7 @@ fn clear(args: &StopArgs, place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say(text: &str) {
+/// Prints a line.
+pub fn say(text: &str) {
     super::print(&format!("{text}\n"));
 }

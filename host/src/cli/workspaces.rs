@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::{EXIT_HOST, Usage};
 use crate::log::local_time;
+use crate::pipeline;
 use crate::workspace::Layout;
 use crate::workspace::journal::{self, Record, RunStarted};
 use crate::workspace::lock::{self, Owner};
@@ -38,6 +39,13 @@ pub fn all(output_dir: &Path, task: Option<&str>) -> Result<Vec<Place>, Usage> {
         .map(|(task, layout)| Place { holder: lock::holder(&layout.lock()), task, layout })
         .collect();
     if places.is_empty() { Err(nothing_in(output_dir)) } else { Ok(places) }
+}
+
+/// The pipeline that is at work in an output directory.
+pub fn pipeline(output_dir: &Path) -> Option<Place> {
+    let layout = pipeline::layout(output_dir);
+    let holder = lock::holder(&layout.lock());
+    holder.is_some().then(|| Place { task: pipeline::WORKSPACE.into(), layout, holder })
 }
 
 /// What to say of a directory in which nothing was run.

@@ -18,3 +18,16 @@ pub mod concurrent {
         },
     });
 }
+
+/// The world of staging steps.
+pub mod staging {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "stage-component",
+        exports: { default: async },
+        with: {
+            "tigerflow:task/types": super::tigerflow::task::types,
+            "tigerflow:task/report": super::tigerflow::task::report,
+        },
+    });
+}

@@ -48,7 +48,7 @@ pub enum LoadError {
         problem: String,
     },
     /// Its `describe` does not work, or returns nonsense.
-    #[error("the task in `{}` does not describe itself: {problem}", path.display())]
+    #[error("the component `{}` does not describe itself: {problem}", path.display())]
     Describe {
         /// The file.
         path: PathBuf,
@@ -116,6 +116,9 @@ impl Interface {
         }
     }
 }
+
+/// The name of what a staging step exports, within the package.
+const STAGE: &str = "stage";
 
 /// Whether an engine needs asynchronous functions for this component. It has to
 /// be known before the component is compiled, and costs plain tasks some speed.
@@ -186,6 +189,11 @@ impl Shape {
         match self.interface() {
             Some(interface) => match compatible(interface) {
                 Some(interface) => Ok(interface),
+                None if is_stage(interface) => unfit(format!(
+                    "is a staging step (it exports `{PACKAGE}{interface}`), not a task: name it \
+                     in the configuration of a pipeline, at `staging.steps`, as the `module` of a \
+                     step of `kind: component`"
+                )),
                 None => unfit(format!(
                     "was built for `{PACKAGE}{interface}`, and this host speaks \
                      `{PACKAGE}{spoken}` and `{PACKAGE}async-{spoken}`: rebuild it with \
@@ -201,12 +209,42 @@ impl Shape {
             }
             None => unfit(format!(
                 "exports {}, and a task exports `{PACKAGE}{spoken}`: is `export_task!` called in it?",
-                if self.exports.is_empty() {
-                    "nothing".into()
-                } else {
-                    self.exports.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
-                }
+                self.shown_exports()
             )),
+        }
+    }
+
+    /// Fails unless the component is a staging step of this version.
+    pub(super) fn check_stage(&self, path: &Path) -> Result<(), LoadError> {
+        let unfit = |problem: String| Err(LoadError::Unfit { path: path.into(), problem });
+        let spoken = format!("{PACKAGE}{STAGE}@{INTERFACE_VERSION}");
+        match self.interface() {
+            Some(interface) if is_stage(interface) => match speaks(interface) {
+                true => Ok(()),
+                false => unfit(format!(
+                    "was built for `{PACKAGE}{interface}`, and this host speaks `{spoken}`: \
+                     rebuild it with `tigerflow-task` {INTERFACE_VERSION}, or use a host of its \
+                     version"
+                )),
+            },
+            Some(interface) => unfit(format!(
+                "is a task (it exports `{PACKAGE}{interface}`), not a staging step, which exports \
+                 `{spoken}`, as `export_stage!` of the crate `tigerflow-task` does: tasks belong \
+                 at `tasks`"
+            )),
+            None => unfit(format!(
+                "exports {}, and a staging step exports `{spoken}`: is `export_stage!` called in \
+                 it?",
+                self.shown_exports()
+            )),
+        }
+    }
+
+    /// What it exports, for people.
+    fn shown_exports(&self) -> String {
+        match &self.exports[..] {
+            [] => "nothing".into(),
+            exports => exports.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "),
         }
     }
 
@@ -233,13 +271,23 @@ impl Shape {
     }
 }
 
-/// The interface of this name, if the host speaks its version. Below 1.0 a minor
-/// version changes the interface; patches do not.
+/// The interface of a task of this name, if the host speaks its version.
 fn compatible(interface: &str) -> Option<Interface> {
-    let (name, version) = interface.split_once('@')?;
-    let minor = |v: &str| v.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    let (name, _) = interface.split_once('@')?;
     let mut known = [Interface::Task, Interface::AsyncTask].into_iter();
-    known.find(|known| known.name() == name && minor(version) == minor(INTERFACE_VERSION))
+    known.find(|known| known.name() == name && speaks(interface))
+}
+
+/// Whether an interface is a staging step's, of whatever version.
+fn is_stage(interface: &str) -> bool {
+    interface.split_once('@').is_some_and(|(name, _)| name == STAGE)
+}
+
+/// Whether the host speaks the version of an interface. Below 1.0 a minor version
+/// changes the interface; patches do not.
+fn speaks(interface: &str) -> bool {
+    let minor = |v: &str| v.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    interface.split_once('@').is_some_and(|(_, v)| minor(v) == minor(INTERFACE_VERSION))
 }
 
 fn is_provided(import: &str) -> bool {
@@ -274,6 +322,25 @@ mod tests {
         assert!(shape(&["tigerflow:task/async-task@0.1.0"]).check(path).is_ok());
         for other in ["task@0.2.0", "task@1.1.0", "async-task@0.2.0", "other@0.1.0"] {
             assert!(shape(&[&format!("tigerflow:task/{other}")]).check(path).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_no_staging_step_nor_the_other_way_round() {
+        let path = Path::new("x.wasm");
+        let refusal = |refused: Result<(), LoadError>| refused.unwrap_err().to_string();
+        let stage = shape(&["tigerflow:task/stage@0.1.3"]);
+        assert!(stage.check_stage(path).is_ok());
+        let said = refusal(stage.check(path).map(drop));
+        assert!(said.contains("is a staging step") && said.contains("`kind: component`"), "{said}");
+        for (exports, words) in [
+            ("tigerflow:task/task@0.1.0", "is a task"),
+            ("tigerflow:task/async-task@0.2.0", "is a task"),
+            ("tigerflow:task/stage@0.2.0", "this host speaks `tigerflow:task/stage@0.1.0`"),
+            ("wasi:cli/run@0.2.0", "exports `wasi:cli/run@0.2.0`, and a staging step exports"),
+        ] {
+            let said = refusal(shape(&[exports]).check_stage(path));
+            assert!(said.contains(words), "{said}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod network;
 mod notices;
 mod pool;
 mod secrets;
+pub mod stage;
 mod stdio;
 
 use std::fs;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, Store};
 use wasmtime_wasi::WasiCtx;
 
@@ -119,39 +120,10 @@ impl Task {
         }
     }
 
-    fn load_for(path: &Path, mut purpose: Purpose) -> Result<Self, LoadError> {
-        let bytes = read(path)?;
-        let precompiled = cache::is_precompiled(&bytes);
-        // A component is harmless to look at; machine code is not, and must not
-        // pass for one.
-        if precompiled && path.extension().is_none_or(|e| e != PRECOMPILED_EXTENSION) {
-            let problem = format!(
-                "is machine code made by `tigerflow-host compile`, not a component: if you trust \
-                 it as a program, rename it to end in `.{PRECOMPILED_EXTENSION}`"
-            );
-            return Err(LoadError::Unfit { path: path.into(), problem });
-        }
-        purpose.interruptible |= precompiled;
-        let asynchronous = match precompiled {
-            true => cache::is_asynchronous(&bytes),
-            false => component::is_asynchronous(&bytes),
-        };
-        let engine = engine(purpose, asynchronous)?;
-        let (component, digest, warning) = if precompiled {
-            let (component, digest) = cache::load_precompiled(&engine, path, &bytes)?;
-            (component, digest, None)
-        } else {
-            component::check_bytes(path, &bytes)?;
-            let digest = digest(&bytes);
-            let (component, warning) = cache::load(&engine, path, &bytes, &digest)?;
-            (component, digest, warning)
-        };
-        drop(bytes);
-        let shape = Shape::of(&engine, &component);
-        let pre = link(path, &component, &shape)?;
-        if purpose.interruptible {
-            start_ticker(&engine);
-        }
+    fn load_for(path: &Path, purpose: Purpose) -> Result<Self, LoadError> {
+        let compiled = Compiled::load(path, purpose)?;
+        let pre = link(path, &compiled.component, &compiled.shape)?;
+        let Compiled { digest, shape, purpose, precompiled, warning, .. } = compiled;
         let mut task = Task {
             path: path.into(),
             digest,
@@ -197,54 +169,24 @@ impl Task {
         environment: &Environment,
         wasi: impl FnOnce(&Stdio) -> Result<WasiCtx, E>,
     ) -> Result<Store<Guest>, E> {
-        let current = Current::default();
-        let stdio = Stdio::new(current.clone(), environment.clone());
-        let wasi = wasi(&stdio)?;
-        let name = self.description.name.clone();
-        let environment = environment.clone();
-        let guest = Guest::new(wasi, stdio, current, name, environment, memory_limit, own);
         let engine = match &self.pre {
             Pre::Task(pre) => pre.engine(),
             Pre::AsyncTask(pre) => pre.engine(),
         };
-        let mut store = Store::new(engine, guest);
-        store.limiter(|guest| &mut guest.memory);
+        let mut store =
+            store(engine, &self.description.name, memory_limit, own, environment, wasi)?;
         if self.purpose.interruptible {
-            store.set_epoch_deadline(1);
-            store.epoch_deadline_async_yield_and_update(1);
+            make_interruptible(&mut store);
         }
         Ok(store)
     }
 
-    /// Asks the task what it is, in a sandbox where nothing is granted.
+    /// Asks the task what it is.
     fn describe(&self) -> Result<Description, String> {
-        let (send, receive) = mpsc::channel();
         let own = Attempt::new(0, Gauge::default());
-        let mut store = self.store(DESCRIBE_MEMORY, own, &Environment::default(), |stdio| {
-            Ok::<_, String>(WasiCtx::builder().stderr(stdio.stderr()).build())
-        })?;
+        let store = self.store(DESCRIBE_MEMORY, own, &Environment::default(), nothing_granted)?;
         let pre = self.pre.clone();
-        // On a thread of its own: a guest that never returns is left behind
-        // there, and ends with the process, which says why it gives up.
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-                runtime.block_on(async {
-                    match pre.describe(&mut store).await {
-                        Ok(raw) => Ok(raw),
-                        Err(error) => {
-                            let fault = fault::Fault::Trap(&error);
-                            Err(fault::describe(&fault, store.data_mut(), OWN_LANE).message)
-                        }
-                    }
-                })
-            });
-            let _ = send.send(answer);
-        });
-        let raw = receive
-            .recv_timeout(DESCRIBE_LIMIT)
-            .map_err(|_| format!("`describe` did not return within {DESCRIBE_LIMIT:?}"))??;
-        Description::check(raw)
+        Description::check(describe(store, async move |store| pre.describe(store).await)?)
     }
 }
 
@@ -261,6 +203,113 @@ impl Pre {
             }
         }
     }
+}
+
+/// A component that was compiled, before it is known what it is.
+struct Compiled {
+    component: Component,
+    digest: String,
+    shape: Shape,
+    purpose: Purpose,
+    precompiled: bool,
+    warning: Option<String>,
+}
+
+impl Compiled {
+    /// Reads a component, or a file made by [`precompile`].
+    fn load(path: &Path, mut purpose: Purpose) -> Result<Self, LoadError> {
+        let bytes = read(path)?;
+        let precompiled = cache::is_precompiled(&bytes);
+        // A component is harmless to look at; machine code is not, and must not
+        // pass for one.
+        if precompiled && path.extension().is_none_or(|e| e != PRECOMPILED_EXTENSION) {
+            let problem = format!(
+                "is machine code made by `tigerflow-host compile`, not a component: if you trust \
+                 it as a program, rename it to end in `.{PRECOMPILED_EXTENSION}`"
+            );
+            return Err(LoadError::Unfit { path: path.into(), problem });
+        }
+        purpose.interruptible |= precompiled;
+        let asynchronous = match precompiled {
+            true => cache::is_asynchronous(&bytes),
+            false => component::is_asynchronous(&bytes),
+        };
+        let engine = engine(purpose, asynchronous)?;
+        let (component, digest, warning) = if precompiled {
+            let (component, digest) = cache::load_precompiled(&engine, path, &bytes)?;
+            (component, digest, None)
+        } else {
+            component::check_bytes(path, &bytes)?;
+            let digest = digest(&bytes);
+            let (component, warning) = cache::load(&engine, path, &bytes, &digest)?;
+            (component, digest, warning)
+        };
+        let shape = Shape::of(&engine, &component);
+        if purpose.interruptible {
+            start_ticker(&engine);
+        }
+        Ok(Compiled { component, digest, shape, purpose, precompiled, warning })
+    }
+}
+
+/// A store with a guest's data in it, which bears `name` in the log. `wasi` makes
+/// its sandbox.
+fn store<E>(
+    engine: &Engine,
+    name: &str,
+    memory_limit: usize,
+    own: Attempt,
+    environment: &Environment,
+    wasi: impl FnOnce(&Stdio) -> Result<WasiCtx, E>,
+) -> Result<Store<Guest>, E> {
+    let current = Current::default();
+    let stdio = Stdio::new(current.clone(), environment.clone());
+    let wasi = wasi(&stdio)?;
+    let environment = environment.clone();
+    let guest = Guest::new(wasi, stdio, current, name.into(), environment, memory_limit, own);
+    let mut store = Store::new(engine, guest);
+    store.limiter(|guest| &mut guest.memory);
+    Ok(store)
+}
+
+/// Lets what runs in a store yield with each tick of its engine, which was made for
+/// that.
+fn make_interruptible(store: &mut Store<Guest>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+}
+
+/// The sandbox of `describe`.
+fn nothing_granted(stdio: &Stdio) -> Result<WasiCtx, String> {
+    Ok(WasiCtx::builder().stderr(stdio.stderr()).build())
+}
+
+/// Asks a component what it is.
+fn describe<T: Send + 'static>(
+    mut store: Store<Guest>,
+    ask: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let (send, receive) = mpsc::channel();
+    // On a thread of its own: a guest that never returns is left behind
+    // there, and ends with the process, which says why it gives up.
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+            runtime.block_on(async {
+                match ask(&mut store).await {
+                    Ok(raw) => Ok(raw),
+                    Err(error) => {
+                        let fault = fault::Fault::Trap(&error);
+                        Err(fault::describe(&fault, store.data_mut(), OWN_LANE).message)
+                    }
+                }
+            })
+        });
+        let _ = send.send(answer);
+    });
+    receive
+        .recv_timeout(DESCRIBE_LIMIT)
+        .map_err(|_| format!("`describe` did not return within {DESCRIBE_LIMIT:?}"))?
 }
 
 /// Whether a file is an asynchronous task, as far as a look at it tells.
@@ -336,13 +385,22 @@ fn engine(purpose: Purpose, asynchronous: bool) -> Result<Engine, LoadError> {
 /// provides.
 fn link(path: &Path, component: &Component, shape: &Shape) -> Result<Pre, LoadError> {
     let interface = shape.check(path)?;
-    let linker =
-        linker(component.engine()).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-    let pre = linker.instantiate_pre(component).and_then(|pre| match interface {
+    join(path, component, shape, |pre| match interface {
         Interface::Task => TaskComponentPre::new(pre).map(Pre::Task),
         Interface::AsyncTask => AsyncTaskComponentPre::new(pre).map(Pre::AsyncTask),
-    });
-    pre.map_err(|error| LoadError::Unfit {
+    })
+}
+
+/// Joins a component with what the host provides. `to` looks for what it exports.
+fn join<T>(
+    path: &Path,
+    component: &Component,
+    shape: &Shape,
+    to: impl FnOnce(InstancePre<Guest>) -> wasmtime::Result<T>,
+) -> Result<T, LoadError> {
+    let linker =
+        linker(component.engine()).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+    linker.instantiate_pre(component).and_then(to).map_err(|error| LoadError::Unfit {
         path: path.into(),
         problem: shape.explain(&format!("{error:#}")),
     })

@@ -27,7 +27,7 @@ pub const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// How many listings in a row may fail before a server gives up: a network file
 /// system comes back.
-const LISTING_TRIES: u32 = 20;
+pub const LISTING_TRIES: u32 = 20;
 
 /// How often `run.json` is renewed while there is something to tell.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);

@@ -131,13 +131,14 @@ pub fn check_output_dir(path: &Path) -> Result<(), DirectoryError> {
 
 /// Checks that outputs do not become inputs.
 pub fn check_pairing(input: &Path, output: &Path, pairing: &Pairing) -> Result<(), DirectoryError> {
-    if pairing.feeds_itself() && same_file(input, output) {
+    if pairing.feeds_itself() && is_same_file(input, output) {
         return Err(DirectoryError::FeedsItself { output: pairing.output.to_string() });
     }
     Ok(())
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+/// Whether two paths lead to one file or directory.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tracing::{Instrument, Span};
 
 use super::{Exit, Plan, RunError};
 use crate::engine::SetupError;
@@ -76,6 +77,8 @@ pub struct TaskRun {
     ending: Option<Ending>,
     /// Outcomes that came to stand after the directories were listed.
     late: Vec<FileId>,
+    /// Marks its lines in the log.
+    span: Span,
 }
 
 impl TaskRun {
@@ -193,6 +196,7 @@ impl TaskRun {
             teardown_failed: false,
             ending: None,
             late,
+            span: Span::current(),
         })
     }
 
@@ -227,10 +231,14 @@ impl TaskRun {
         self.scheduler.retrying()
     }
 
+    /// Files that it has, and whose outcome is not known.
+    pub fn to_do(&self) -> usize {
+        self.scheduler.waiting() + self.scheduler.retrying() + self.scheduler.held()
+    }
+
     /// Inputs known whose outcome is not.
     pub fn left(&self, files: &dyn Files) -> usize {
-        let scheduler = &self.scheduler;
-        scheduler.waiting() + scheduler.retrying() + scheduler.held() + files.unsettled()
+        self.to_do() + files.unsettled()
     }
 
     /// What is in flight.
@@ -270,6 +278,7 @@ impl TaskRun {
 
     /// Shows whether the task works at all, where that costs nothing.
     pub fn rehearse(&mut self, files: &mut dyn Files) {
+        let _within = self.span.clone().entered();
         if let Err(error) = self.executor.rehearse() {
             self.thread_failed(&error, files);
         }
@@ -279,6 +288,7 @@ impl TaskRun {
     /// upon which to leave at once.
     #[must_use]
     pub fn step(&mut self, event: Event, files: &mut dyn Files) -> Option<i32> {
+        let _within = self.span.clone().entered();
         let unsettled = files.unsettled();
         let mut handed_out = false;
         let mut leave = None;
@@ -332,11 +342,12 @@ impl TaskRun {
     /// Waits until the executor has something to tell. Nothing is lost if it is not
     /// waited for to the end.
     pub async fn wait(&mut self) {
-        self.executor.wait().await;
+        self.executor.wait().instrument(self.span.clone()).await;
     }
 
     /// Takes in what the executor has to tell. Returns the files whose attempt ended.
     pub fn reports(&mut self, files: &mut dyn Files) -> Vec<FileId> {
+        let _within = self.span.clone().entered();
         if let Executor::Slurm(slurm) = &mut self.executor {
             for record in slurm.take_records() {
                 self.journal.push(&record);
@@ -462,7 +473,7 @@ impl TaskRun {
     /// Waits until nothing of the executor is left; it may be waited for again where
     /// that was broken off. The last reports are there then.
     pub async fn torn_down(&mut self) {
-        self.executor.ended().await;
+        self.executor.ended().instrument(self.span.clone()).await;
     }
 
     /// How it ended. `failed_before`: whether some `.err` of earlier runs stands.

@@ -45,11 +45,20 @@ impl Look {
         Ok(Look { size: stat.st_size as u64, modified, inode: stat.st_ino })
     }
 
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When it was last written to. A time before 1970 is none.
+    pub fn modified(&self) -> SystemTime {
+        let seconds = u64::try_from(self.modified.0).unwrap_or(0);
+        UNIX_EPOCH + Duration::new(seconds, self.modified.1 as u32)
+    }
+
     /// How long it has not been written to, if its time is to be believed.
     fn age(&self, now: SystemTime) -> Option<Duration> {
-        let seconds = u64::try_from(self.modified.0).ok()?;
-        let modified = UNIX_EPOCH + Duration::new(seconds, self.modified.1 as u32);
-        now.duration_since(modified).ok()
+        now.duration_since(self.modified()).ok()
     }
 }
 

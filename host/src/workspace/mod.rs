@@ -90,13 +90,14 @@ impl Layout {
         Layout { root: output_dir.join(DIRECTORY).join(task_name) }
     }
 
-    /// All workspaces of an output directory, by name.
+    /// All workspaces of tasks in an output directory, by name. That of a pipeline is
+    /// hidden.
     pub fn all(output_dir: &Path) -> io::Result<Vec<(String, Layout)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(output_dir.join(DIRECTORY))? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                let name = entry.file_name().to_string_lossy().into_owned();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type()?.is_dir() && !name.starts_with('.') {
                 found.push((name, Layout { root: entry.path() }));
             }
         }

@@ -1,0 +1,121 @@
+//! Deletes inputs that are finished, where that was asked for.
+//!
+//! It is the one thing that cannot be done again: so what was made of them is synced
+//! before, for many at once, and only the very file goes that was worked on.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::workspace::catalog::FileId;
+use crate::workspace::intake::Look;
+
+/// How long inputs gather before they are deleted: to sync takes its time.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// An input to delete.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its number.
+    pub id: FileId,
+    /// Its name.
+    pub name: OsString,
+    /// What it was when it was taken. Another file of its name stays.
+    pub look: Look,
+}
+
+/// What became of inputs that were to go.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// All that were to go.
+    pub all: Vec<FileId>,
+    /// Those of which another file is in their place.
+    pub replaced: Vec<FileId>,
+}
+
+/// Inputs on their way out.
+#[derive(Debug)]
+pub struct Removal {
+    input_dir: PathBuf,
+    gathered: Vec<Input>,
+    since: Instant,
+    at_work: Option<JoinHandle<Removed>>,
+}
+
+impl Removal {
+    /// Of inputs in this directory.
+    pub fn new(input_dir: PathBuf) -> Self {
+        Removal { input_dir, gathered: Vec::new(), since: Instant::now(), at_work: None }
+    }
+
+    /// Takes an input whose outputs stand, and which is on the list.
+    pub fn push(&mut self, input: Input) {
+        if self.gathered.is_empty() {
+            self.since = Instant::now();
+        }
+        self.gathered.push(input);
+    }
+
+    /// Whether there is anything to do or at work.
+    pub fn is_idle(&self) -> bool {
+        self.gathered.is_empty() && self.at_work.is_none()
+    }
+
+    /// When it is to [begin](Self::begin) next.
+    pub fn due(&self) -> Option<Instant> {
+        (!self.gathered.is_empty() && self.at_work.is_none()).then(|| self.since + GATHER)
+    }
+
+    /// Deletes what has gathered. `written`: the file system of what was made of them.
+    pub fn begin(&mut self, written: io::Result<OwnedFd>) {
+        if self.gathered.is_empty() || self.at_work.is_some() {
+            return;
+        }
+        let (inputs, directory) = (std::mem::take(&mut self.gathered), self.input_dir.clone());
+        self.at_work = Some(tokio::task::spawn_blocking(move || {
+            let synced = written.and_then(|handle| Ok(rustix::fs::syncfs(handle)?));
+            match synced {
+                Ok(()) => inputs.into_iter().fold(Removed::default(), |mut removed, input| {
+                    remove(&directory, &input, &mut removed);
+                    removed
+                }),
+                Err(error) => {
+                    tracing::error!("failed to sync the outputs: {error}; inputs are not deleted");
+                    Removed::default()
+                }
+            }
+        }));
+    }
+
+    /// Waits until those are gone.
+    pub async fn wait(&mut self) -> Removed {
+        let removed = match &mut self.at_work {
+            Some(at_work) => at_work.await,
+            None => std::future::pending().await,
+        };
+        self.at_work = None;
+        // A panic was reported by itself.
+        removed.unwrap_or_default()
+    }
+}
+
+fn remove(directory: &std::path::Path, input: &Input, removed: &mut Removed) {
+    let path = directory.join(&input.name);
+    match Look::of(&path) {
+        Ok(look) if look == input.look => {
+            if let Err(error) = fs::remove_file(&path) {
+                // It is done with all the same, and on the list.
+                tracing::error!("failed to delete the input `{}`: {error}", path.display());
+                return;
+            }
+        }
+        Ok(_) => removed.replaced.push(input.id),
+        Err(_) => {}
+    }
+    removed.all.push(input.id);
+}
