@@ -18,6 +18,7 @@ mod names;
 mod network;
 mod outcomes;
 mod parameters;
+mod pipeline;
 mod plugins;
 mod policies;
 mod projects;

@@ -43,8 +43,9 @@ Commands:
         --update          write the counts there instead
   bench [--quick]       Measure the host beside native code, TigerFlow and others: half an hour; the report goes to
                         xtask/bench/report/. --quick: two minutes, less of it, to target/bench/report/
-        --only SECTION    one section of: native, small, stream, cpu, disk, tigerflow, shell, start, memory,
-                          scan, python, languages, waiting, in-flight, embed, slurm, simulate (repeatable)
+        --only SECTION    one section of: native, small, stream, cpu, disk, tigerflow, pipeline, shell, start,
+                          memory, scan, python, languages, waiting, in-flight, embed, slurm, simulate
+                          (repeatable)
   env                   Shell lines for building guests by hand: eval \"$(cargo xtask env)\"
   help                  This text
 

@@ -85,6 +85,8 @@ pub(super) fn note_directories(guest: &mut Guest, sandbox: &Sandbox) -> wasmtime
         && let Some(staging) = &guest.output_dir
     {
         guest.own_staging = Some(real_path(staging)?);
+        let input = guest.input_dir.as_ref().map(|input| real_path(input)).transpose()?;
+        guest.own_input = input.filter(|real| leads_into_workspace(&real.to_string_lossy()));
     }
     Ok(())
 }
@@ -268,7 +270,11 @@ fn paths(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                 // A link may lead where the path does not say.
                 if let Some(own) = &guest.own_staging {
                     let real = real_path(file)?;
-                    if leads_into_workspace(&real.to_string_lossy()) && !real.starts_with(own) {
+                    let is_own = |own: &PathBuf| real.starts_with(own);
+                    if leads_into_workspace(&real.to_string_lossy())
+                        && !is_own(own)
+                        && !guest.own_input.as_ref().is_some_and(is_own)
+                    {
                         guest.table.delete(Resource::<Descriptor>::new_own(fd.rep()))?;
                         return Ok((Err(ErrorCode::NotPermitted),));
                     }

@@ -63,6 +63,9 @@ pub(super) struct Guest {
     /// Where the staging place really is, if the guest might reach the host's
     /// workspace around it.
     pub(super) own_staging: Option<PathBuf>,
+    /// Where its inputs really are, if that is in a workspace: what another task of a
+    /// pipeline has made for it.
+    pub(super) own_input: Option<PathBuf>,
     /// Whether the guest writes elsewhere than in its staging place.
     pub(super) granted_writing: bool,
     /// Whether it may have made something else than the outputs that it was asked
@@ -371,6 +374,7 @@ impl Guest {
             read_only: Vec::new(),
             notices: Arc::default(),
             own_staging: None,
+            own_input: None,
             granted_writing: false,
             made_more: false,
             opened: Opened::new(0),

@@ -302,11 +302,12 @@ impl Dispatcher {
                 }
                 continue;
             }
+            // It may have died before users saw it.
             for known in &stands {
-                if known.state == State::Succeeded {
-                    // It may have died before it did so.
-                    places[known.task].succeeded(&stem, true)?;
-                }
+                match known.state {
+                    State::Succeeded => places[known.task].succeeded(&stem, true)?,
+                    _ => places[known.task].failed(&stem)?,
+                };
             }
             let link = input.is_some_and(|id| self.inbox.is_link(id));
             self.look_at(input);
@@ -314,6 +315,7 @@ impl Dispatcher {
                 all_settled.extend(next.settled.map(|settled| (id, settled)));
             }
         }
+        self.inbox.all_claimed();
         Ok(all_settled)
     }
 

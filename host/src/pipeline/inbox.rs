@@ -98,6 +98,12 @@ impl Inbox {
         Some(id)
     }
 
+    /// All are claimed that are to be: they no longer wait.
+    pub fn all_claimed(&mut self) {
+        let intake = &self.intake;
+        self.queue.retain(|&id| intake.state(id) == State::Waiting);
+    }
+
     /// One that was claimed is not in the pipeline after all.
     pub fn put_back(&mut self, id: FileId) {
         self.intake.set_state(id, State::Waiting);

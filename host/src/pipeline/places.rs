@@ -29,6 +29,10 @@ use crate::workspace::{Layout, advice, open_dir};
 /// The directory in a task's workspace that holds its outputs.
 const OUTPUTS: &str = "outputs";
 
+/// What is about to take another file's place where users see it. No output has this
+/// name.
+const PART: &str = ".tigerflow-part";
+
 /// Where a task publishes its outputs.
 pub fn outputs(output_dir: &Path, task: &str) -> PathBuf {
     Layout::new(output_dir, task).root().join(OUTPUTS)
@@ -78,6 +82,8 @@ impl Places {
     ) -> Result<Self, PipelineError> {
         let outputs = Directory::make(outputs(output_dir, task))?;
         let visible = output_dir.join(task);
+        // Left by a run that was killed; where there is none, there is nothing to do.
+        let _ = fs::remove_file(visible.join(PART));
         let shown = keep.then(|| Directory::make(visible.clone())).transpose()?;
         Ok(Places { pairing, outputs, visible, shown, keep })
     }
@@ -184,8 +190,8 @@ impl Places {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (from.st_dev, from.st_ino) => return Ok(()),
             _ => {}
         }
-        // A name that no output has, on the same file system as the target.
-        let part = OsStr::new(".tigerflow-part");
+        // On the same file system as the target.
+        let part = OsStr::new(PART);
         let replace = || -> io::Result<()> {
             shown.remove(part).map_err(io::Error::other)?;
             match link(&self.outputs.handle, name, &shown.handle, part) {
@@ -277,6 +283,10 @@ mod tests {
         assert_eq!(read(&shown), "1");
         places.remove_output(a).unwrap();
         assert_eq!((read(&shown).as_str(), read(&inner).as_str()), ("1", "-"));
+        assert_eq!(fs::read_dir(dir.path().join("t")).unwrap().count(), 1);
+        // A kill left it.
+        fs::write(dir.path().join("t").join(PART), "1").unwrap();
+        self::places(dir.path(), true);
         assert_eq!(fs::read_dir(dir.path().join("t")).unwrap().count(), 1);
     }
 

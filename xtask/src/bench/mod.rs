@@ -15,6 +15,7 @@ mod measure;
 mod memory;
 pub mod native;
 mod net;
+mod pipeline;
 mod python;
 mod report;
 mod resident;
@@ -77,13 +78,14 @@ impl Bench {
 type Section = fn(&Bench, &mut Report) -> Result<()>;
 
 /// In the order in which they run and are reported.
-const SECTIONS: [(&str, Section); 17] = [
+const SECTIONS: [(&str, Section); 18] = [
     ("native", throughput::section),
     ("small", small::section),
     ("stream", stream::section),
     ("cpu", cpu::section),
     ("disk", disk::section),
     ("tigerflow", tigerflow::section),
+    ("pipeline", pipeline::section),
     ("shell", shell::section),
     ("start", start::section),
     ("memory", memory::section),
@@ -98,7 +100,8 @@ const SECTIONS: [(&str, Section); 17] = [
 ];
 
 /// What takes minutes: a quick run leaves it out, unless it is asked for.
-const LONG: [&str; 6] = ["python", "languages", "in-flight", "embed", "slurm", "simulate"];
+const LONG: [&str; 7] =
+    ["pipeline", "python", "languages", "in-flight", "embed", "slurm", "simulate"];
 
 /// `cargo xtask bench [--quick] [--only SECTION]…`
 pub fn command(arguments: &[String]) -> Result<()> {

@@ -153,7 +153,17 @@ pub fn run(args: RunArgs, arguments: &[OsString]) -> anyhow::Result<u8> {
         durability: args.durability,
         ask: true,
     };
-    let (tasks, tree) = loaded.plans(&whereabouts)?;
+    let names: Vec<String> = loaded.config().tasks.iter().map(|task| task.name.clone()).collect();
+    let (tasks, tree) = loaded.plans(&whereabouts).inspect_err(|_| {
+        // Directories that it has made for a pipeline that does not begin. Those that
+        // hold something stay.
+        for task in &names {
+            let outputs = pipeline::places::outputs(&output_dir, task);
+            for directory in outputs.ancestors().take(3) {
+                let _ = std::fs::remove_dir(directory);
+            }
+        }
+    })?;
     let mode = if args.once { Mode::Once } else { Mode::Idle(args.idle_timeout) };
     let settle = match args.settle {
         Some(settle) => settle,

@@ -23,17 +23,17 @@ const NARROW: usize = 50;
 /// Widest name of a task, in columns.
 const NAME: usize = 20;
 
-/// The report in lines of at most `width` columns. `whole_paths`: but paths are never cut,
-/// for a person to copy.
+/// The report in lines of at most `width` columns. `whole`: but paths, which people copy, and
+/// the state, which may hold advice, are not cut.
 pub fn lines(
     snapshot: &Snapshot,
     sections: &Sections,
     width: usize,
-    whole_paths: bool,
+    whole: bool,
 ) -> Vec<Line<'static>> {
     let widest = snapshot.tasks.iter().map(|task| columns(&one_line(&task.task.name))).max();
     let name = widest.unwrap_or_default().min(NAME).min(width / 4);
-    let mut page = Page { lines: Vec::new(), width, whole_paths, name };
+    let mut page = Page { lines: Vec::new(), width, whole, name };
     if sections.status {
         page.status(snapshot);
     }
@@ -74,7 +74,7 @@ fn flow(files: &Files) -> [Vec<Span<'static>>; 2] {
 struct Page {
     lines: Vec<Line<'static>>,
     width: usize,
-    whole_paths: bool,
+    whole: bool,
     /// Columns of the tasks' names.
     name: usize,
 }
@@ -93,10 +93,15 @@ impl Page {
         self.push(vec![self.label(label), value]);
     }
 
+    /// A line that is cut only where all are.
+    fn keep(&mut self, spans: Vec<Span<'static>>) {
+        let line = Line::from(spans);
+        self.lines.push(if self.whole { line } else { fit(line, self.width) });
+    }
+
     /// A line with a path.
     fn path(&mut self, label: Span<'static>, path: &str) {
-        let line = Line::from(vec![label, Span::raw(one_line(path).into_owned())]);
-        self.lines.push(if self.whole_paths { line } else { fit(line, self.width) });
+        self.keep(vec![label, Span::raw(one_line(path).into_owned())]);
     }
 
     fn heading(&mut self, text: &str, note: &str) {
@@ -121,7 +126,7 @@ impl Page {
             _ => BAD,
         };
         let text = one_line(&state(snapshot)).into_owned();
-        self.field("pipeline", Span::styled(text, style));
+        self.keep(vec![self.label("pipeline"), Span::styled(text, style)]);
         if self.width < NARROW {
             return;
         }
