@@ -27,6 +27,7 @@ mod secrets;
 mod serve;
 mod simd;
 mod slurm;
+mod staging;
 mod status;
 mod tigerflow;
 mod unprivileged;

@@ -11,7 +11,15 @@ use tigerflow_tests::{Bench, Done, finish, guest, host};
 
 use crate::live::Live;
 
+mod config;
+mod deletion;
+mod disks;
+mod examples;
+mod faults;
 mod life;
+mod service;
+mod slurm;
+mod storm;
 
 /// A task of a configuration, in one line of YAML: this guest, from one extension to
 /// another. `more`: further keys, as `depends_on: one, retries: 2`.

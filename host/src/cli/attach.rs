@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Usage;
 use super::workspaces::{self, LOOK, Place, Run};
+use crate::pipeline::WORKSPACE;
 use crate::workspace::lock::{self, Owner};
 
 /// How much is read at once, in bytes.
@@ -76,6 +77,7 @@ pub fn attach(args: &AttachArgs) -> anyhow::Result<u8> {
             Left::Run => {}
             Left::Reader => return Ok(0),
             Left::User => {
+                let stop = if place.task == WORKSPACE { "pipeline stop" } else { "stop" };
                 let line =
                     |command| super::command_line(command, output_dir, args.task_name.as_deref());
                 eprintln!(
@@ -83,7 +85,7 @@ pub fn attach(args: &AttachArgs) -> anyhow::Result<u8> {
                     owner.pid,
                     owner.host,
                     line("attach"),
-                    line("stop")
+                    line(stop)
                 );
                 return Ok(128 + SignalKind::interrupt().as_raw_value() as u8);
             }

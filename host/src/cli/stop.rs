@@ -42,7 +42,8 @@ pub struct StopArgs {
 
 pub fn stop(args: &StopArgs) -> anyhow::Result<u8> {
     let output_dir = &args.output_dir;
-    if args.task_name.is_none() && workspaces::pipeline(output_dir).is_some() {
+    let pipeline = workspaces::pipeline(output_dir);
+    if args.task_name.is_none() && pipeline.is_some_and(|place| place.holder.is_some()) {
         let line = super::command_line("pipeline stop", output_dir, None);
         return Err(Usage(format!(
             "a pipeline is at work in `{}`: end it with `{line}`",
@@ -67,11 +68,7 @@ pub fn stop(args: &StopArgs) -> anyhow::Result<u8> {
         let of_it = |p: &Progress| p.run.pid == *pid && p.run.host == *host && p.ended.is_none();
         let wording = Wording {
             now: args.now,
-            at_once: super::command_line(
-                "stop --now",
-                &args.output_dir,
-                args.task_name.as_deref(),
-            ),
+            at_once: super::command_line("stop --now", &args.output_dir, args.task_name.as_deref()),
             stopping: progress.as_ref().is_some_and(|p| of_it(p) && p.stopping),
         };
         ask(&wording, &place, owner)?;

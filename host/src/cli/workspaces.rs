@@ -41,11 +41,12 @@ pub fn all(output_dir: &Path, task: Option<&str>) -> Result<Vec<Place>, Usage> {
     if places.is_empty() { Err(nothing_in(output_dir)) } else { Ok(places) }
 }
 
-/// The pipeline that is at work in an output directory.
+/// The workspace of the pipeline that is, or was, at work in an output directory.
 pub fn pipeline(output_dir: &Path) -> Option<Place> {
     let layout = pipeline::layout(output_dir);
     let holder = lock::holder(&layout.lock());
-    holder.is_some().then(|| Place { task: pipeline::WORKSPACE.into(), layout, holder })
+    let task = pipeline::WORKSPACE.into();
+    layout.root().is_dir().then_some(Place { task, layout, holder })
 }
 
 /// What to say of a directory in which nothing was run.

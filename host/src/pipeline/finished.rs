@@ -102,7 +102,7 @@ mod tests {
     fn what_was_put_on_the_list_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("finished");
-        let look = Look::of(&path.parent().unwrap()).unwrap();
+        let look = Look::of(path.parent().unwrap()).unwrap();
         let odd = OsString::from_vec(b"a\tb\n\xff.txt".to_vec());
         let mut list = Finished::open(&path, |_| panic!("it is empty")).unwrap();
         list.push(&odd, None, false);

@@ -19,8 +19,11 @@ use crate::workspace::watch::{Arrival, Watch};
 /// pipeline does not cost one.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
-/// How much longer than a cycle the pause after it is.
+/// How much longer than a cycle the pause after it is, up to [`LONGEST_PAUSE`].
 const PAUSE: u32 = 10;
+
+/// The longest pause after a cycle that took its time: a component that hangs, say.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How inputs are taken.
 pub struct Rules {
@@ -66,7 +69,12 @@ pub struct Inbox {
 impl Inbox {
     /// Inputs that are found by `intake`, and those that `watch` tells of; `None`: no
     /// more are taken than are there now. `staging`: steps that choose among them.
-    pub fn new(rules: Rules, intake: Intake, watch: Option<Watch>, staging: Option<Staging>) -> Self {
+    pub fn new(
+        rules: Rules,
+        intake: Intake,
+        watch: Option<Watch>,
+        staging: Option<Staging>,
+    ) -> Self {
         let now = Instant::now();
         Inbox {
             next_poll: now + watch.as_ref().map_or(rules.poll, Watch::poll),
@@ -98,8 +106,8 @@ impl Inbox {
         Some(id)
     }
 
-    /// All are claimed that are to be: they no longer wait.
-    pub fn all_claimed(&mut self) {
+    /// Takes out of the queue what was claimed.
+    pub fn tidy(&mut self) {
         let intake = &self.intake;
         self.queue.retain(|&id| intake.state(id) == State::Waiting);
     }
@@ -142,11 +150,11 @@ impl Inbox {
 
     /// Inputs of which nothing is known any more: should they be there, or come again,
     /// they are work.
-    pub fn forget(&mut self, ids: &[FileId], there: &[FileId]) {
+    pub fn forget(&mut self, ids: &[FileId]) {
         for &id in ids {
             self.intake.set_state(id, State::New);
         }
-        let names = there.iter().map(|&id| self.name(id).to_owned());
+        let names = ids.iter().map(|&id| self.name(id).to_owned());
         let arrivals = names.map(|name| Arrival { name, complete: false }).collect();
         let found = self.intake.arrived(arrivals);
         self.found(found);
@@ -194,15 +202,24 @@ impl Inbox {
     fn found(&mut self, ids: Vec<FileId>) {
         self.asks |= !ids.is_empty();
         self.queue.extend(ids);
+        self.poll_soon();
+    }
+
+    /// Steps that left some out are asked again.
+    fn poll_soon(&mut self) {
+        if self.has_steps && !self.queue.is_empty() {
+            self.next_poll = self.next_poll.min(Instant::now() + self.rules.poll);
+        }
     }
 
     /// Takes in what arrived.
     pub fn arrivals(&mut self) -> io::Result<()> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let arrivals = watch.take();
-        if let Some(staging) = &self.staging {
-            self.asks |= arrivals.files.iter().any(|arrival| staging.watches(&arrival.name));
-        }
+        // While a cycle is at work, nobody can say which names matter.
+        let staging = self.staging.as_ref();
+        let matters = |arrival: &Arrival| staging.is_none_or(|s| s.watches(&arrival.name));
+        self.asks |= self.has_steps && arrivals.files.iter().any(matters);
         let found = self.intake.arrived(arrivals.files);
         self.found(found);
         if arrivals.lost { self.list(true) } else { Ok(()) }
@@ -332,7 +349,7 @@ impl Inbox {
     fn chosen(&mut self, chosen: Chosen, room: usize) -> Vec<FileId> {
         let Chosen { staging, files, places, cost } = chosen;
         self.staging = Some(staging);
-        let pause = (cost * PAUSE).max(LEAST_PAUSE);
+        let pause = (cost * PAUSE).clamp(LEAST_PAUSE, LONGEST_PAUSE);
         let pause = if self.rules.in_batches { pause.max(self.rules.poll) } else { pause };
         self.next_cycle = Instant::now() + pause;
         let mut taken: Vec<FileId> = places.into_iter().map(|place| files[place]).collect();
@@ -343,6 +360,7 @@ impl Inbox {
             let those: HashSet<FileId> = taken.iter().copied().collect();
             self.queue.retain(|id| !those.contains(id));
         }
+        self.poll_soon();
         self.begin(taken)
     }
 

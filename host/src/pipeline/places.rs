@@ -234,9 +234,7 @@ fn link(from: impl AsFd, name: &OsStr, to: impl AsFd, as_name: &OsStr) -> rustix
 }
 
 /// What stands of all tasks' work, by stem.
-pub fn all_that_stands(
-    places: &[Places],
-) -> Result<HashMap<OsString, Vec<Stands>>, PipelineError> {
+pub fn all_that_stands(places: &[Places]) -> Result<HashMap<OsString, Vec<Stands>>, PipelineError> {
     let mut all: HashMap<OsString, Vec<Stands>> = HashMap::new();
     for (task, places) in places.iter().enumerate() {
         for (stem, state, attempts) in places.stands()? {

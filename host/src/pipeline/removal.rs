@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -29,22 +29,13 @@ pub struct Input {
     pub look: Look,
 }
 
-/// What became of inputs that were to go.
-#[derive(Debug, Default)]
-pub struct Removed {
-    /// All that were to go.
-    pub all: Vec<FileId>,
-    /// Those of which another file is in their place.
-    pub replaced: Vec<FileId>,
-}
-
 /// Inputs on their way out.
 #[derive(Debug)]
 pub struct Removal {
     input_dir: PathBuf,
     gathered: Vec<Input>,
     since: Instant,
-    at_work: Option<JoinHandle<Removed>>,
+    at_work: Option<JoinHandle<Vec<FileId>>>,
 }
 
 impl Removal {
@@ -80,20 +71,21 @@ impl Removal {
         self.at_work = Some(tokio::task::spawn_blocking(move || {
             let synced = written.and_then(|handle| Ok(rustix::fs::syncfs(handle)?));
             match synced {
-                Ok(()) => inputs.into_iter().fold(Removed::default(), |mut removed, input| {
-                    remove(&directory, &input, &mut removed);
-                    removed
-                }),
+                Ok(()) => {
+                    let gone = inputs.into_iter().filter(|input| remove(&directory, input));
+                    gone.map(|input| input.id).collect()
+                }
                 Err(error) => {
                     tracing::error!("failed to sync the outputs: {error}; inputs are not deleted");
-                    Removed::default()
+                    Vec::new()
                 }
             }
         }));
     }
 
-    /// Waits until those are gone.
-    pub async fn wait(&mut self) -> Removed {
+    /// Waits until those are gone. Returns them; of some another file may be in their
+    /// place, which stays.
+    pub async fn wait(&mut self) -> Vec<FileId> {
         let removed = match &mut self.at_work {
             Some(at_work) => at_work.await,
             None => std::future::pending().await,
@@ -104,18 +96,15 @@ impl Removal {
     }
 }
 
-fn remove(directory: &std::path::Path, input: &Input, removed: &mut Removed) {
+/// Whether an input is gone, or another one is in its place.
+fn remove(directory: &Path, input: &Input) -> bool {
     let path = directory.join(&input.name);
-    match Look::of(&path) {
-        Ok(look) if look == input.look => {
-            if let Err(error) = fs::remove_file(&path) {
-                // It is done with all the same, and on the list.
-                tracing::error!("failed to delete the input `{}`: {error}", path.display());
-                return;
-            }
-        }
-        Ok(_) => removed.replaced.push(input.id),
-        Err(_) => {}
+    if Look::of(&path).is_ok_and(|look| look == input.look)
+        && let Err(error) = fs::remove_file(&path)
+    {
+        // It is done with all the same, and on the list.
+        tracing::error!("failed to delete the input `{}`: {error}", path.display());
+        return false;
     }
-    removed.all.push(input.id);
+    true
 }

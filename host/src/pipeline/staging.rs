@@ -488,7 +488,8 @@ mod tests {
             steps in prop::collection::vec(any_step(), 0..6),
             staged in 0..30_u64,
         ) {
-            let files: Vec<_> = drawn.into_iter().map(|(n, size, age)| file(n, size, age)).collect();
+            let drawn = drawn.into_iter();
+            let files: Vec<_> = drawn.map(|(name, size, age)| file(name, size, age)).collect();
             let counts = Counts { staged, ..Counts::default() };
             let mut staging = staging(steps);
             let chosen = staging.choose(&files, counts, now());

@@ -147,14 +147,7 @@ impl Tracker {
     /// A pipeline with no file in it.
     pub fn new(tree: Tree) -> Self {
         let counts = vec![Counts::default(); tree.len()];
-        Tracker {
-            tree,
-            files: HashMap::new(),
-            by_stem: HashMap::new(),
-            next: 0,
-            begun: 0,
-            counts,
-        }
+        Tracker { tree, files: HashMap::new(), by_stem: HashMap::new(), next: 0, begun: 0, counts }
     }
 
     /// The tree of tasks.
@@ -190,6 +183,11 @@ impl Tracker {
     /// A file in the pipeline.
     pub fn file(&self, id: FileId) -> &File {
         &self.files[&id]
+    }
+
+    /// The inputs of all files in the pipeline, as far as they are there.
+    pub fn inputs(&self) -> impl Iterator<Item = FileId> {
+        self.files.values().filter_map(|file| file.input)
     }
 
     /// Whether this file is in the pipeline.
@@ -449,8 +447,8 @@ mod tests {
             }
             let mut choices = choices.into_iter();
             while !work.is_empty() {
-                let (which, how) = choices.next().unwrap_or((prop::sample::Index::default(), 0));
-                let (task, id) = work.remove(which.index(work.len()));
+                let (which, how) = choices.next().map_or((0, 0), |(i, how)| (i.index(work.len()), how));
+                let (task, id) = work.remove(which);
                 prop_assert!(tree.parents[task].is_none_or(|p| t.state(p, id) == State::Succeeded));
                 let state = match how {
                     0..4 => State::Succeeded,

@@ -57,11 +57,14 @@ pub fn block_on<E: From<RunError>>(
         .enable_all()
         .build()
         .map_err(process("start the runtime"))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         // Before anything is begun, so that no signal finds it half-way.
         let signals = Signals::new().map_err(process("catch signals"))?;
         work(signals).await
-    })
+    });
+    // A staging step that takes its time is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 struct Dispatcher {

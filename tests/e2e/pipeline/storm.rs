@@ -268,8 +268,7 @@ fn no_input_is_deleted_whose_outputs_do_not_stand() {
         assert_whole(&pipeline, &format!("after kill {kill}"));
 
         let there = inputs(&pipeline);
-        let listed: BTreeSet<usize> =
-            pipeline.finished().iter().map(|name| number(name)).collect();
+        let listed: BTreeSet<usize> = pipeline.finished().iter().map(|name| number(name)).collect();
         for gone in (0..(kill + 1) * EACH).filter(|number| !there.contains(number)) {
             let name = stem(gone);
             assert_eq!(fate(gone), Fate::Finished, "{name} is gone after kill {kill}");

@@ -23,6 +23,9 @@ use crate::pipeline::tracker::Tree;
 use crate::pipeline::{MAX_STAGED, TaskPlan, places};
 use crate::workspace::staging::Durability;
 
+/// What a `setup` receives.
+type Arguments = Vec<(String, Value)>;
+
 /// A configuration whose components are loaded, and in which nothing is wrong that
 /// can be seen before there are directories.
 pub struct Loaded {
@@ -32,7 +35,7 @@ pub struct Loaded {
     /// The tasks, in the order of the file.
     tasks: Vec<Prepared>,
     /// The components of staging steps, in the order of the steps.
-    stages: Vec<(Arc<Stage>, Vec<(String, Value)>)>,
+    stages: Vec<(Arc<Stage>, Arguments)>,
 }
 
 /// Where a pipeline is to work, and how.
@@ -227,10 +230,7 @@ fn check_parameters(
 }
 
 /// What a staging step's `setup` receives.
-fn arguments(
-    description: &Description,
-    given: &[Parameter],
-) -> anyhow::Result<Vec<(String, Value)>> {
+fn arguments(description: &Description, given: &[Parameter]) -> anyhow::Result<Arguments> {
     let command = parameters::add(clap::Command::new("stage").no_binary_name(true), description)?;
     let matches = command.try_get_matches_from(Vec::<OsString>::new())?;
     Ok(parameters::resolve(description, &matches, &named(given))?)

@@ -92,7 +92,11 @@ fn check(args: &CheckArgs) -> anyhow::Result<u8> {
     log::init(args.log.log_format, args.log.level(), true);
     let loaded = load::load(&args.config)?;
     let tasks = loaded.check()?;
-    print(&format!("{}: nothing is wrong with its {}\n", args.config.display(), count(tasks, "task")));
+    print(&format!(
+        "{}: nothing is wrong with its {}\n",
+        args.config.display(),
+        count(tasks, "task")
+    ));
     Ok(0)
 }
 
@@ -116,7 +120,5 @@ fn no_pipeline_in(output_dir: &Path) -> Usage {
         }
         _ => String::new(),
     };
-    Usage(format!(
-        "no pipeline is recorded in `{output}`: is it the OUTPUT_DIR of one?{other}"
-    ))
+    Usage(format!("no pipeline is recorded in `{output}`: is it the OUTPUT_DIR of one?{other}"))
 }

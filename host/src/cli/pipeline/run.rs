@@ -9,11 +9,11 @@ use clap::Args;
 use super::load::{self, Whereabouts};
 use crate::cli::detach::{self, Background};
 use crate::cli::{LogArgs, Usage, values};
+use crate::log;
 use crate::pipeline::{self, PipelinePlan};
 use crate::run::plan::{self, DirectoryError};
 use crate::schedule::Mode;
 use crate::workspace::staging::Durability;
-use crate::log;
 
 /// Run a pipeline
 ///

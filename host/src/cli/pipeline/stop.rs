@@ -11,10 +11,10 @@ use crate::cli::workspaces::{LOOK, Place, Run};
 use crate::executor::slurm::left_over;
 use crate::pipeline::progress::Progress;
 use crate::pipeline::{WORKSPACE, layout};
+use crate::text::count;
+use crate::workspace::Layout;
 use crate::workspace::lock::{self, Owner};
 use crate::workspace::stop_request::StopRequest;
-use crate::workspace::Layout;
-use crate::text::count;
 
 /// How many files in flight are named.
 const NAMED: usize = 10;
@@ -25,8 +25,10 @@ const NAMED: usize = 10;
 /// still to do. Says what was in flight, and waits until it has ended. It may be in
 /// the background, on another terminal or on another machine that sees the directory.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 it has ended, or none was at work · 1 it could not be ended \
-                        · 2 no pipeline was ever run there.")]
+#[command(
+    after_help = "Exit codes: 0 it has ended, or none was at work · 1 it could not be ended \
+                        · 2 no pipeline was ever run there."
+)]
 pub struct StopArgs {
     /// The OUTPUT_DIR of `pipeline run`
     #[arg(value_name = "OUTPUT_DIR")]
