@@ -17,9 +17,11 @@ mod disks;
 mod examples;
 mod faults;
 mod life;
+mod report;
 mod service;
 mod slurm;
 mod storm;
+mod tasks;
 
 /// A task of a configuration, in one line of YAML: this guest, from one extension to
 /// another. `more`: further keys, as `depends_on: one, retries: 2`.
@@ -147,9 +149,10 @@ impl Pipeline {
     /// The names on the list of files that are done with, in its order.
     pub fn finished(&self) -> Vec<String> {
         let list = fs::read(self.workspace(".pipeline").join("finished")).unwrap_or_default();
-        let names = list.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()).map(|entry| {
-            entry.rsplit(|&byte| byte == b'\t').next().expect("a name")
-        });
+        let names = list
+            .split(|&byte| byte == 0)
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| entry.rsplit(|&byte| byte == b'\t').next().expect("a name"));
         names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 }

@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::PipelineError;
@@ -203,7 +203,11 @@ impl Places {
             }
             Ok(rustix::fs::renameat(&shown.handle, part, &shown.handle, name)?)
         };
-        replace().map_err(failed)
+        replace().map_err(|cause| {
+            // It would be seen, and take room where there may be none.
+            drop(shown.remove(part));
+            failed(cause)
+        })
     }
 
     fn copy(&self, name: &OsStr, to: &Path) -> io::Result<()> {
@@ -223,9 +227,9 @@ impl Places {
         self.outputs.remove(&self.pairing.error_name(stem))
     }
 
-    /// Waits until all names and contents on the file system are safe.
-    pub fn file_system(&self) -> io::Result<OwnedFd> {
-        self.outputs.handle.try_clone()
+    /// Where outputs lie, and where users see them, which may be another file system.
+    pub fn directories(&self) -> impl Iterator<Item = &OwnedFd> {
+        std::iter::once(&self.outputs).chain(&self.shown).map(|directory| &directory.handle)
     }
 }
 
@@ -244,9 +248,13 @@ pub fn all_that_stands(places: &[Places]) -> Result<HashMap<OsString, Vec<Stands
     Ok(all)
 }
 
-/// Whether a path leads to a file or a directory.
-pub fn exists(path: &Path) -> bool {
-    rustix::fs::statat(CWD, path, AtFlags::empty()).is_ok()
+/// A handle to each file system that something was written on.
+pub fn file_systems<'a>(places: impl Iterator<Item = &'a Places>) -> io::Result<Vec<OwnedFd>> {
+    let mut found = HashMap::new();
+    for directory in places.flat_map(Places::directories) {
+        found.entry(rustix::fs::fstat(directory)?.st_dev).or_insert(directory);
+    }
+    found.into_values().map(OwnedFd::try_clone).collect()
 }
 
 #[cfg(test)]

@@ -62,14 +62,15 @@ impl Removal {
         (!self.gathered.is_empty() && self.at_work.is_none()).then(|| self.since + GATHER)
     }
 
-    /// Deletes what has gathered. `written`: the file system of what was made of them.
-    pub fn begin(&mut self, written: io::Result<OwnedFd>) {
+    /// Deletes what has gathered. `written`: the file systems of what was made of them.
+    pub fn begin(&mut self, written: io::Result<Vec<OwnedFd>>) {
         if self.gathered.is_empty() || self.at_work.is_some() {
             return;
         }
         let (inputs, directory) = (std::mem::take(&mut self.gathered), self.input_dir.clone());
         self.at_work = Some(tokio::task::spawn_blocking(move || {
-            let synced = written.and_then(|handle| Ok(rustix::fs::syncfs(handle)?));
+            let sync = |handle: OwnedFd| Ok(rustix::fs::syncfs(handle)?);
+            let synced = written.and_then(|handles| handles.into_iter().try_for_each(sync));
             match synced {
                 Ok(()) => {
                     let gone = inputs.into_iter().filter(|input| remove(&directory, input));

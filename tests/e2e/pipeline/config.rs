@@ -151,7 +151,7 @@ staging:
             "18:48: tasks[2].params.polite: invalid value `maybe`",
             "18:64: tasks[2].params.letters: invalid value `big`",
             "23:13: tasks[3].params: options needs the parameter `times`",
-            "26:31: staging.steps[0].module: failed to read",
+            "26:33: staging.steps[0].module: failed to read",
         ],
     );
 }

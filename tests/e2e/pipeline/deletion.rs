@@ -60,6 +60,11 @@ fn a_name_that_comes_again_is_new_work() {
     assert_eq!(pipeline.out("two/a.two"), "FOURTH");
     assert_eq!(list(&pipeline.input()), [""; 0]);
     pipeline.run(&["--delete-input"]).expect(0).says("0 to go on with, 0 waiting");
+    // Also in one in which inputs stay.
+    pipeline.add("a.txt", "fifth");
+    pipeline.run(&[]).expect(0).says("1 file finished, 0 failed");
+    assert_eq!(pipeline.out("two/a.two"), "FIFTH");
+    assert_eq!(list(&pipeline.input()), ["a.txt"]);
 }
 
 #[test]
@@ -95,7 +100,8 @@ fn a_crash_before_an_input_went_is_made_up_for() {
     let [a, b] = ["a.txt", "b.txt"].map(|name| look(&pipeline.input().join(name)));
     let other = b.replacen(|c: char| c.is_ascii_digit(), "77", 1);
     // `a` is the file that was finished, `b` is another one of that name.
-    fs::write(&list_of, format!("F\t{a}\ta.txt\0F\t{other}\tb.txt\0F\t{a}\tx.txt\0F\t1 2")).expect("it");
+    fs::write(&list_of, format!("F\t{a}\ta.txt\0F\t{other}\tb.txt\0F\t{a}\tx.txt\0F\t1 2"))
+        .expect("it");
     // Its intermediates were left.
     fs::write(pipeline.workspace("one").join("outputs/a.one"), "ONE").expect("an output");
     fs::write(pipeline.workspace("two").join("outputs/a.two"), "ONE").expect("an output");
@@ -124,7 +130,13 @@ fn what_was_finished_before_inputs_were_to_go_stays_and_is_not_done_again() {
 fn one_that_was_killed_deletes_what_is_finished() {
     let pipeline = Pipeline::new(&[
         task("one", "upper", ".txt", ".one", "keep_output: false"),
-        task("two", "gated", ".one", ".two", &format!("depends_on: one, {GATE}, concurrency_limit: 1")),
+        task(
+            "two",
+            "gated",
+            ".one",
+            ".two",
+            &format!("depends_on: one, {GATE}, concurrency_limit: 1"),
+        ),
     ]);
     let gate = Gate::new(&pipeline);
     for number in 0..6 {

@@ -23,8 +23,7 @@ impl Disk {
         fs::create_dir(&path).expect("a directory");
         let options = CString::new(options).expect("no zero");
         let flags = MountFlags::empty();
-        if let Err(error) =
-            mount("tigerflow-test", &path, "tmpfs", flags, Some(options.as_c_str()))
+        if let Err(error) = mount("tigerflow-test", &path, "tmpfs", flags, Some(options.as_c_str()))
         {
             eprintln!("SKIPPED: a small disk cannot be mounted ({error}); root can");
             return None;

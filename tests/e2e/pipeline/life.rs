@@ -54,7 +54,10 @@ fn it_fans_out_from_one_root_and_from_several() {
         let attempts = pipeline.journal(name).iter().filter(|r| r["event"] == "attempt").count();
         assert_eq!(attempts, 20, "{name}");
     }
-    assert!(!pipeline.has("middle") && !pipeline.has("below"), "nothing is made where none is kept");
+    assert!(
+        !pipeline.has("middle") && !pipeline.has("below"),
+        "nothing is made where none is kept"
+    );
 }
 
 #[test]
@@ -95,7 +98,13 @@ fn what_fails_in_the_middle_keeps_what_it_has_and_is_tried_again() {
     let tasks = |two: &str| {
         [
             task("one", "peek", ".txt", ".one", "keep_output: false"),
-            task("two", two, ".one", ".two", "depends_on: one, dirs: ['state::/state:rw'], keep_output: false"),
+            task(
+                "two",
+                two,
+                ".one",
+                ".two",
+                "depends_on: one, dirs: ['state::/state:rw'], keep_output: false",
+            ),
             task("three", "upper", ".two", ".three", "depends_on: two"),
             task("beside", "upper", ".one", ".beside", "depends_on: one"),
         ]
@@ -114,7 +123,8 @@ fn what_fails_in_the_middle_keeps_what_it_has_and_is_tried_again() {
     assert_eq!(pipeline.finished(), [""; 0]);
 
     // Once more, and the tasks before it are not.
-    let done = pipeline.run(&[]).expect(3).says("0 files finished before, 2 to go on with, 0 waiting");
+    let done =
+        pipeline.run(&[]).expect(3).says("0 files finished before, 2 to go on with, 0 waiting");
     done.says("0 files finished, 2 failed");
     assert_eq!(pipeline.history("one", "a.txt"), ["succeeded"]);
     assert_eq!(pipeline.history("beside", "a.one"), ["succeeded"]);

@@ -48,17 +48,14 @@ fn a_signal_lets_what_is_in_flight_finish_and_the_next_run_goes_on() {
     let (pipeline, gate) = gated(1);
     pipeline.add("a.txt", "one").add("b.txt", "two").add("c.txt", "three");
     let live = pipeline.live(&["--settle", "0"]);
-    gate.wait("begun-a.one");
+    wait_until("one is at work", || gate.count("begun-") == 1);
     wait_until("the first task is done", || pipeline.shown("one").len() == 3);
     live.signal(Signal::INT).says("Received signal 2, initiating shutdown");
     gate.open("open");
     let done = live.wait().expect(130).says("1 file finished, 0 failed");
     done.says("2 still in the pipeline").says("Pipeline shutdown complete");
     assert!(gate.has("teardown-0"), "instances are torn down");
-    assert_eq!((pipeline.shown("two"), pipeline.finished()), (
-        vec!["a.two".to_owned()],
-        vec!["a.txt".to_owned()],
-    ));
+    assert_eq!((pipeline.shown("two").len(), pipeline.finished().len()), (1, 1));
     assert_eq!(pipeline.report()["status"]["exit_code"], 130);
     let done = pipeline.run(&[]).expect(0);
     done.says("1 file finished before, 2 to go on with, 0 waiting").says("2 files finished");
@@ -71,7 +68,7 @@ fn a_second_signal_leaves_at_once() {
     let (pipeline, gate) = gated(1);
     pipeline.add("a.txt", "one").add("b.txt", "two");
     let live = pipeline.live(&["--settle", "0"]);
-    gate.wait("begun-a.one");
+    wait_until("one is at work", || gate.count("begun-") == 1);
     live.signal(Signal::INT).says("Received signal 2, initiating shutdown");
     live.signal(Signal::TERM);
     live.wait().expect(143).says("leaving at once");
@@ -93,8 +90,9 @@ fn stop_waits_for_what_is_in_flight_and_says_what_it_is() {
     });
     let mut stop = Live::start(&pipeline, &mut pipeline.about("stop", &[]));
     live.says("initiating shutdown");
-    wait_until("it says so", || stop.stdout().contains("2 files is in flight") || stop.stdout().contains("2 files are in flight"));
-    assert!(stop.stdout().contains("a.one in two, b.one in two"), "{}", stop.stdout());
+    wait_until("it says so", || stop.stdout().contains("in flight: "));
+    let told = stop.stdout();
+    assert!(told.contains("2 files are in flight: ") && told.contains(" in two, "), "{told}");
     wait_until("a report tells", || pipeline.report()["status"]["stopping"] == true);
     assert!(stop.runs());
     gate.open("open");
@@ -109,22 +107,18 @@ fn stop_waits_for_what_is_in_flight_and_says_what_it_is() {
 
 #[test]
 fn stop_by_force_kills_it_and_nothing_is_lost() {
-    let (pipeline, gate) = gated(1);
-    pipeline.add("a.txt", "spin for ever").add("b.txt", "two");
+    let (pipeline, gate) = gated(2);
+    pipeline.add("a.txt", "one").add("b.txt", "two");
     let live = pipeline.live(&["--settle", "0"]);
-    gate.wait("begun-a.one");
+    wait_until("both are at work", || gate.count("begun-") == 2);
     let done = finish(&mut pipeline.about("stop", &["--force"])).expect(0);
     assert!(done.stdout.contains(&format!("Process {} on ", live.pid())), "{}", done.stdout);
     assert!(done.stdout.contains("still to do"), "{}", done.stdout);
     live.wait().expect(137);
     let status = &pipeline.report()["status"];
     assert_eq!((&status["running"], &status["state"]), (&false.into(), &"died".into()));
-    pipeline.add("a.txt", "one");
     gate.open("open");
-    // What one made of it stands; it is no file of the pipeline's if that is not so.
-    fs::remove_file(pipeline.workspace("one").join("outputs/a.one")).expect("it stands");
-    fs::remove_file(pipeline.workspace("one").join("outputs/b.one")).expect("it stands");
-    pipeline.run(&[]).expect(0).says("2 files finished");
+    pipeline.run(&[]).expect(0).says("2 to go on with").says("2 files finished, 0 failed");
     assert_eq!(pipeline.out("two/a.two"), "ONE");
 }
 
@@ -143,12 +137,14 @@ fn one_in_the_background_is_followed_and_stopped() {
     let pid = i32::try_from(owner["pid"].as_i64().expect("a process")).expect("a process");
     let end = End(pid);
     assert!(told.stdout.contains(&format!("process {pid}")), "{}", told.stdout);
-    let log = || {
-        fs::read_to_string(pipeline.workspace(".pipeline").join("run.log")).expect("a log")
-    };
+    let log =
+        || fs::read_to_string(pipeline.workspace(".pipeline").join("run.log")).expect("a log");
     gate.wait("begun-a.one");
     let report = pipeline.report();
-    assert_eq!((&report["status"]["running"], &report["status"]["pid"]), (&true.into(), &pid.into()));
+    assert_eq!(
+        (&report["status"]["running"], &report["status"]["pid"]),
+        (&true.into(), &pid.into())
+    );
     let mut attached = Live::start(&pipeline, host().arg("attach").arg(pipeline.output()));
     wait_until("it follows", || attached.stdout().contains("All tasks started"));
     gate.open("open");
@@ -191,39 +187,23 @@ fn commands_for_single_runs_know_a_pipeline() {
     wait_until("it is told", || {
         let status = about("status", &["--json"]).expect(0);
         let tasks: Value = serde_json::from_str(&status.stdout).expect("JSON");
-        tasks.as_array().is_some_and(|all| {
-            all.len() == 2 && all.iter().all(|one| one["state"] == "running")
-        })
+        tasks
+            .as_array()
+            .is_some_and(|all| all.len() == 2 && all.iter().all(|one| one["state"] == "running"))
     });
     let text = about("status", &[]).expect(0).stdout;
     assert!(text.contains("one") && text.contains("two") && !text.contains(".pipeline"), "{text}");
     // A task of a pipeline does not end by itself.
-    let stop = Live::start(&pipeline, host().arg("stop").arg(pipeline.output()));
-    wait_until("something comes of it", || live.log().contains("shutdown") || stop.log().contains("pipeline stop"));
+    about("stop", &[]).expect(2).says("end it with `tigerflow-host pipeline stop ");
     gate.open("open");
-    let told = stop.wait();
-    let log = live.log();
-    if told.code == 0 {
-        live.wait().expect(143).says("Pipeline shutdown complete");
-    } else {
-        assert!(!log.contains("shutdown"), "{log}");
-        live.signal(Signal::TERM);
-        live.wait().expect(143);
-    }
+    wait_until("it goes on", || pipeline.finished().len() == 2);
+    live.signal(Signal::TERM);
+    live.wait().expect(143).says("2 files finished, 0 failed");
     let nothing = Pipeline::chain(1);
-    nothing.report_of_nothing();
     for command in ["report", "stop"] {
         finish(&mut nothing.about(command, &[])).expect(2).says("OUTPUT_DIR of");
     }
-}
-
-impl Pipeline {
-    /// Nothing is made by asking.
-    fn report_of_nothing(&self) {
-        finish(&mut self.about("report", &["--json"])).expect(2);
-        assert_eq!(self.names(), [""; 0]);
-        assert!(!self.output().join(".tigerflow").exists());
-    }
+    assert!(!nothing.output().join(".tigerflow").exists(), "nothing is made by asking");
 }
 
 #[test]
@@ -233,9 +213,12 @@ fn one_that_was_killed_goes_on_where_it_was() {
         pipeline.add(name, name);
     }
     let live = pipeline.live(&["--settle", "0"]);
-    gate.open("open-a.one");
-    gate.wait("begun-b.one");
-    wait_until("the first is finished", || pipeline.finished() == ["a.txt"]);
+    wait_until("one is at work", || gate.count("begun-") == 1);
+    let begun = super::list(&pipeline.path().join("gate"));
+    let begun = begun.iter().find_map(|name| name.strip_prefix("begun-")).expect("it is begun");
+    gate.open(&format!("open-{begun}"));
+    wait_until("the next is at work", || gate.count("begun-") == 2);
+    wait_until("the first is finished", || pipeline.finished().len() == 1);
     wait_until("the first task is done", || pipeline.shown("one").len() == 3);
     live.kill();
     gate.open("open");

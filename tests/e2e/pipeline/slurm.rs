@@ -124,7 +124,8 @@ fn a_pipeline_that_died_finds_its_workers() {
     live.says("to go on with");
     gate.open("open");
     wait_until("all inputs are deleted", || list(&pipeline.input()).is_empty());
-    live.signal(Signal::INT).wait().expect(130).says("6 files finished, 0 failed");
+    live.signal(Signal::INT);
+    live.wait().expect(130).says("6 files finished, 0 failed");
     assert_all_done(&pipeline, &fake, 6);
     assert_eq!((gate.count("begun-"), gate.count("setup-")), (6, 2), "no other worker was needed");
 }

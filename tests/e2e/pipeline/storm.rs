@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tigerflow_tests::{plugin, wait_until};
 
@@ -300,4 +301,24 @@ fn no_input_is_deleted_whose_outputs_do_not_stand() {
     }
     assert_eq!(on_their_way(&pipeline), 0, "{:?}", left(&pipeline));
     assert_listed(&pipeline, files);
+}
+
+#[test]
+fn a_signal_while_tasks_are_torn_down_is_heard() {
+    // One is gone at once, and the other never.
+    let pipeline = Pipeline::new(&[
+        task("one", "upper", ".txt", ".one", ""),
+        task("two", "misbehave", ".txt", ".two", "params: {at_teardown: sleep}"),
+    ]);
+    pipeline.add("a.txt", "good text");
+    let live = pipeline.live(&["--once"]);
+    live.says("Shutting down pipeline");
+    // Until the first one is gone, which nobody tells of.
+    std::thread::sleep(Duration::from_millis(200));
+    live.signal(Signal::INT).says("Received signal 2, initiating shutdown");
+    live.signal(Signal::INT);
+    live.wait().expect(130);
+    assert_eq!(pipeline.out("one/a.one"), "GOOD TEXT");
+    assert_eq!(pipeline.finished(), ["a.txt"]);
+    assert_eq!((pipeline.inner("one"), pipeline.inner("two")), (vec![], vec![]));
 }

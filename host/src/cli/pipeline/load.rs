@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 
 use crate::cli::run::{self, Prepared, RunArgs};
 use crate::cli::{Cli, Command, Usage, parameters};
@@ -16,7 +16,7 @@ use crate::engine::description::{Capability, Description, Grant, Value};
 use crate::engine::stage::{Stage, StageStep};
 use crate::engine::{Interface, Purpose};
 use crate::pipeline::config::{
-    self, Document, Kind, Opt, Parameter, Path as Place, Problems, SortKey, Step,
+    self, Document, Draft, Kind, Opt, Parameter, Path as Place, Problems, SortKey, Step,
 };
 use crate::pipeline::staging::{self, Staging};
 use crate::pipeline::tracker::Tree;
@@ -52,13 +52,34 @@ pub struct Whereabouts<'a> {
     pub ask: bool,
 }
 
+impl Whereabouts<'_> {
+    /// For what does not depend on it.
+    fn nowhere() -> Self {
+        Whereabouts {
+            input_dir: Path::new("INPUT_DIR"),
+            output_dir: Path::new("OUTPUT_DIR"),
+            follow_links: false,
+            durability: Durability::None,
+            ask: false,
+        }
+    }
+}
+
 /// Reads a configuration.
 pub fn read(path: &Path) -> anyhow::Result<Document> {
+    let mut problems = Problems::default();
+    match draft(path, &mut problems)?.filter(|_| problems.is_empty()) {
+        Some(draft) => draft.document().map_err(|problems| told(path, &problems)),
+        None => Err(told(path, &problems)),
+    }
+}
+
+fn draft(path: &Path, problems: &mut Problems) -> anyhow::Result<Option<Draft>> {
     let shown = path.display();
     let bytes = fs::read(path).map_err(|error| {
         Usage(format!("failed to read the configuration `{shown}`: {error}; is its path right?"))
     })?;
-    config::parse_bytes(&bytes).map_err(|problems| told(path, &problems))
+    Ok(config::draft_bytes(&bytes, problems))
 }
 
 /// All that is wrong, as one error.
@@ -68,14 +89,30 @@ fn told(path: &Path, problems: &Problems) -> anyhow::Error {
     Usage(format!("{number} in the configuration:\n{}", problems.of(&shown))).into()
 }
 
-/// Reads a configuration and loads its components.
+/// Reads a configuration and loads its components. Where something is wrong with it,
+/// says so of all that can be looked at nevertheless.
 pub fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let document = read(path)?;
+    let mut problems = Problems::default();
+    let Some(draft) = draft(path, &mut problems)? else { return Err(told(path, &problems)) };
     let command = Cli::command();
     let base = base_of(path);
-    let mut problems = Problems::default();
+    let tasks = load_tasks(&draft, &command, &base, &mut problems)?;
+    let stages = load_stages(&draft, &base, &mut problems)?;
+    if !problems.is_empty() {
+        return Err(told(path, &problems));
+    }
+    let document = draft.document().map_err(|problems| told(path, &problems))?;
+    Ok(Loaded { path: path.into(), document, tasks, stages })
+}
+
+fn load_tasks(
+    draft: &Draft,
+    command: &clap::Command,
+    base: &Path,
+    problems: &mut Problems,
+) -> anyhow::Result<Vec<Prepared>> {
     let mut tasks = Vec::new();
-    for (index, task) in document.config().tasks.iter().enumerate() {
+    for (index, task) in draft.tasks() {
         let at = Place::task(index);
         let given = task.options();
         let has = |key: &str| given.iter().any(|opt| opt.key == key);
@@ -91,40 +128,61 @@ pub fn load(path: &Path) -> anyhow::Result<Loaded> {
             },
         };
         let Some(run) = command.find_subcommand("run") else { continue };
-        match run::prepare_for(&command, run, &base.join(&task.module), purpose) {
+        let before = problems.len();
+        match run::prepare_for(command, run, &base.join(&task.module), purpose) {
             Ok(prepared) => {
-                check_options(&document, &at, &given, &prepared, &mut problems);
+                check_options(draft, &at, &given, &prepared, problems);
                 let description = &prepared.task.description;
-                let given = task.parameters();
-                check_parameters(&document, &at, &given, description, &mut problems);
+                check_parameters(draft, &at, &task.parameters(), description, problems);
+                if problems.len() == before {
+                    let nowhere = Whereabouts::nowhere();
+                    let line = command_line(base, &task, None, &prepared, &nowhere);
+                    let (mut args, _) = parse(&prepared, &line)?;
+                    if let Err(message) = check_grants(&mut args, description) {
+                        problems.push(draft.problem(&at, message));
+                    }
+                }
                 tasks.push(prepared);
             }
-            Err(error) => {
-                problems.push(document.problem(&at.key("module"), format!("{error:#}")));
-            }
+            Err(error) => problems.push(draft.problem(&at.key("module"), format!("{error:#}"))),
         }
     }
+    Ok(tasks)
+}
+
+fn load_stages(
+    draft: &Draft,
+    base: &Path,
+    problems: &mut Problems,
+) -> anyhow::Result<Vec<(Arc<Stage>, Arguments)>> {
     let mut stages = Vec::new();
-    for (index, step) in document.config().staging.steps.iter().enumerate() {
+    for (index, step) in draft.steps() {
         let Step::Component { module, params } = step else { continue };
         let at = Place::stage(index);
         match Stage::load(&base.join(module)) {
             Ok(stage) => {
-                let given = config::parameters(params);
+                let given = config::parameters(&params);
                 let before = problems.len();
-                check_parameters(&document, &at, &given, &stage.description, &mut problems);
+                check_parameters(draft, &at, &given, &stage.description, problems);
                 if problems.len() == before {
                     let arguments = arguments(&stage.description, &given)?;
                     stages.push((Arc::new(stage), arguments));
                 }
             }
-            Err(error) => problems.push(document.problem(&at.key("module"), error.to_string())),
+            Err(error) => problems.push(draft.problem(&at.key("module"), error.to_string())),
         }
     }
-    if !problems.is_empty() {
-        return Err(told(path, &problems));
+    Ok(stages)
+}
+
+/// A task's command line, read.
+fn parse(prepared: &Prepared, line: &[OsString]) -> anyhow::Result<(Box<RunArgs>, ArgMatches)> {
+    let mut matches = prepared.command.clone().try_get_matches_from(line)?;
+    let command = Cli::from_arg_matches(&matches)?.command;
+    match (command, matches.remove_subcommand()) {
+        (Command::Run(args), Some((_, matches))) => Ok((args, matches)),
+        _ => anyhow::bail!("the command line of a task reads as another one"),
     }
-    Ok(Loaded { path: path.into(), document, tasks, stages })
 }
 
 /// What paths in a configuration are relative to.
@@ -141,7 +199,7 @@ fn option<'a>(prepared: &'a Prepared, long: &str) -> Option<&'a Arg> {
 }
 
 fn check_options(
-    document: &Document,
+    draft: &Draft,
     at: &Place,
     given: &[Opt],
     prepared: &Prepared,
@@ -150,12 +208,12 @@ fn check_options(
     for opt in given {
         let Some(arg) = option(prepared, opt.option.trim_start_matches('-')) else {
             let problem = "an internal fault of tigerflow-host: `run` has no such option";
-            problems.push(document.problem(&at.keys(opt.key), problem));
+            problems.push(draft.problem(&at.keys(opt.key), problem));
             continue;
         };
         for value in &opt.values {
             if let Err(why) = check_value(arg, value) {
-                problems.push(document.problem(&at.keys(opt.key), why));
+                problems.push(draft.problem(&at.keys(opt.key), why));
             }
         }
     }
@@ -191,7 +249,7 @@ fn parameter_name(name: &str) -> String {
 }
 
 fn check_parameters(
-    document: &Document,
+    draft: &Draft,
     at: &Place,
     given: &[Parameter],
     description: &Description,
@@ -209,22 +267,22 @@ fn check_parameters(
                 true => format!("{name} has no parameters"),
                 false => format!("{name} has no such parameter, but {}", all.join(", ")),
             };
-            problems.push(document.problem(&place, message));
+            problems.push(draft.problem(&place, message));
             continue;
         };
         if parameter.is_list {
-            problems.push(document.problem(&place, "it takes one value, and no list"));
+            problems.push(draft.problem(&place, "it takes one value, and no list"));
             continue;
         }
         let value = parameter.values.first().map(String::as_str).unwrap_or_default();
         if let Err(why) = parameters::check(known, value) {
-            problems.push(document.problem(&place, why));
+            problems.push(draft.problem(&place, why));
         }
     }
     for known in description.parameters.iter().filter(|p| p.required && p.default.is_none()) {
         if !given.iter().any(|parameter| parameter_name(&parameter.name) == known.name) {
             let message = format!("{name} needs the parameter `{}`: {}", known.name, known.help);
-            problems.push(document.problem(&at, message));
+            problems.push(draft.problem(&at, message));
         }
     }
 }
@@ -334,20 +392,13 @@ impl Loaded {
                 tracing::warn!("{warning}");
             }
             let parent = parent.map(|parent| document.config().tasks[parent].name.as_str());
-            let line = command_line(&base_of(&path), task, parent, &prepared, whereabouts)?;
-            let matches = prepared.command.clone().try_get_matches_from(&line)?;
-            let Command::Run(mut args) = Cli::from_arg_matches(&matches)?.command else {
-                anyhow::bail!("the command line of a task reads as another one");
-            };
-            let Some(("run", matches)) = matches.subcommand() else {
-                anyhow::bail!("the command line of a task reads as another one");
-            };
+            let line = command_line(&base_of(&path), task, parent, &prepared, whereabouts);
+            let outputs = places::outputs(whereabouts.output_dir, &task.name);
+            fs::create_dir_all(&outputs)
+                .with_context(|| format!("failed to create `{}`", outputs.display()))?;
+            let (args, matches) = parse(&prepared, &line)?;
             let at = Place::task(index);
-            if let Err(message) = check_grants(&mut args, &prepared.task.description) {
-                problems.push(document.problem(&at, message));
-                continue;
-            }
-            match run::resolve(*args, matches, prepared.task, false, &line, whereabouts.ask) {
+            match run::resolve(*args, &matches, prepared.task, false, &line, whereabouts.ask) {
                 Ok(plan) => plans.push(TaskPlan {
                     name: task.name.clone(),
                     kind: task.kind.as_str(),
@@ -375,10 +426,8 @@ fn command_line(
     parent: Option<&str>,
     prepared: &Prepared,
     whereabouts: &Whereabouts<'_>,
-) -> anyhow::Result<Vec<OsString>> {
+) -> Vec<OsString> {
     let output_dir = places::outputs(whereabouts.output_dir, &task.name);
-    fs::create_dir_all(&output_dir)
-        .with_context(|| format!("failed to create `{}`", output_dir.display()))?;
     let input_dir = match parent {
         Some(parent) => places::outputs(whereabouts.output_dir, parent),
         None => whereabouts.input_dir.into(),
@@ -428,7 +477,7 @@ fn command_line(
     for (name, value) in named(&task.parameters()) {
         line.push(format!("--param={name}={value}").into());
     }
-    Ok(line)
+    line
 }
 
 fn durability(durability: Durability) -> String {

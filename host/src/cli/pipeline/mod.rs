@@ -113,12 +113,12 @@ fn graph(args: &GraphArgs) -> anyhow::Result<u8> {
 
 /// What to say of a directory in which no pipeline was run.
 fn no_pipeline_in(output_dir: &Path) -> Usage {
-    let output = output_dir.display();
-    let other = match crate::workspace::Layout::all(output_dir) {
+    let hint = match crate::workspace::Layout::all(output_dir) {
         Ok(all) if !all.is_empty() => {
-            format!("; a task was run there by itself: `tigerflow-host status {output}`")
+            let line = super::command_line("status", output_dir, None);
+            format!("a task was run there by itself, see `{line}`")
         }
-        _ => String::new(),
+        _ => "is it the OUTPUT_DIR of one?".into(),
     };
-    Usage(format!("no pipeline is recorded in `{output}`: is it the OUTPUT_DIR of one?{other}"))
+    Usage(format!("no pipeline is recorded in `{}`: {hint}", output_dir.display()))
 }

@@ -119,6 +119,11 @@ fn tell_in_flight(progress: &Progress, killed: bool) {
     if running > names.len() {
         names.push("…".into());
     }
-    let left = if killed { "was" } else { "is" };
-    run_stop::say(&format!("{} {left} in flight: {}", count(running, "file"), names.join(", ")));
+    let verb = match (killed, running) {
+        (true, 1) => "was",
+        (true, _) => "were",
+        (false, 1) => "is",
+        (false, _) => "are",
+    };
+    run_stop::say(&format!("{} {verb} in flight: {}", count(running, "file"), names.join(", ")));
 }

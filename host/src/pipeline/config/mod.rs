@@ -24,6 +24,9 @@ mod tests;
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
 pub use options::{Opt, Parameter, parameters};
 pub use path::{Path, Position, Step as PathStep};
 pub use problem::{Problem, Problems};
@@ -77,31 +80,85 @@ impl fmt::Debug for Document {
     }
 }
 
+/// A file that was read, whatever is wrong with it.
+pub struct Draft {
+    root: yaml::Node,
+    /// What it says; what is wrong is `null` in it, or not there.
+    value: Json,
+    tree: Option<Tree>,
+}
+
+impl Draft {
+    /// The tasks that are well enough to look further at, by their index in the file.
+    pub fn tasks(&self) -> Vec<(usize, Task)> {
+        self.well("/tasks")
+    }
+
+    /// The steps of the staging that are.
+    pub fn steps(&self) -> Vec<(usize, Step)> {
+        self.well("/staging/steps")
+    }
+
+    fn well<T: DeserializeOwned>(&self, list: &str) -> Vec<(usize, T)> {
+        let items = self.value.pointer(list).and_then(Json::as_array).into_iter().flatten();
+        let well = |(index, item): (usize, &Json)| {
+            let mut item = item.clone();
+            // What was wrong counts as not said.
+            item.as_object_mut()?.retain(|_, value| !value.is_null());
+            Some((index, serde_json::from_value(item).ok()?))
+        };
+        items.enumerate().filter_map(well).collect()
+    }
+
+    /// See [`Document::problem`].
+    pub fn problem(&self, path: &Path, message: impl Into<String>) -> Problem {
+        Problem::new(self.root.find(path).0.value, path, message)
+    }
+
+    /// The file, if nothing was wrong with it.
+    pub fn document(self) -> Result<Document, Problems> {
+        let Draft { root, value, tree } = self;
+        // What the schema lets through, the types take.
+        let config = serde_json::from_value(value).map_err(|error| {
+            Problem::new(root.position, &Path::root(), format!("{NOT_TAKEN}: {error}"))
+        })?;
+        let circle = || Problem::new(root.position, &Path::root(), "the tasks form no tree");
+        Ok(Document { tree: tree.ok_or_else(circle)?, root, config })
+    }
+}
+
 /// Reads a file, or says all that is wrong with it.
 pub fn parse(text: &str) -> Result<Document, Problems> {
     let mut problems = Problems::default();
-    let Some(root) = yaml::read(text, &mut problems) else { return Err(problems) };
-    let value = structure::check(&root, schema(), &mut problems);
-    let tree = relations::check(&root, &value, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems);
+    let draft = draft(text, &mut problems);
+    match draft.filter(|_| problems.is_empty()) {
+        Some(draft) => draft.document(),
+        None => Err(problems),
     }
-    // What the schema lets through, the types take.
-    let config = serde_json::from_value(value).map_err(|error| {
-        Problem::new(root.position, &Path::root(), format!("{NOT_TAKEN}: {error}"))
-    })?;
-    let circle = || Problem::new(root.position, &Path::root(), "the tasks form no tree");
-    Ok(Document { tree: tree.ok_or_else(circle)?, root, config })
+}
+
+/// Reads a file, and says all that is wrong with it. None where it cannot be read on.
+pub fn draft(text: &str, problems: &mut Problems) -> Option<Draft> {
+    let root = yaml::read(text, problems)?;
+    let value = structure::check(&root, schema(), problems);
+    let tree = relations::check(&root, &value, problems);
+    Some(Draft { root, value, tree })
 }
 
 /// The same for a file's bytes.
-pub fn parse_bytes(bytes: &[u8]) -> Result<Document, Problems> {
+pub fn draft_bytes(bytes: &[u8], problems: &mut Problems) -> Option<Draft> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let position = Position { line, column };
         Problem::new(position, &Path::root(), "this is not UTF-8: save the file in that encoding")
-    })?;
-    parse(text)
+    });
+    match text {
+        Ok(text) => draft(text, problems),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
 }

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use super::finished::Finished;
 use super::inbox::{CycleEnd, Inbox};
 use super::lens::Lens;
-use super::places::Places;
+use super::places::{self, Places};
 use super::progress;
 use super::removal::{self, Removal};
 use super::tracker::{File, Settled, Tracker};
@@ -71,6 +71,8 @@ struct Task {
     places: Places,
     /// Files that its parent has made for it, and that it was not told of.
     found: Vec<FileId>,
+    /// Whether nothing of its executor is left.
+    is_torn_down: bool,
 }
 
 /// Files that came to an end in this run.
@@ -457,7 +459,7 @@ impl Dispatcher {
         if let Some(removal) = &mut self.removal
             && removal.due().is_some_and(|due| due <= now)
         {
-            removal.begin(self.tasks[0].places.file_system());
+            removal.begin(places::file_systems(self.tasks.iter().map(|task| &task.places)));
         }
         if self.winding_up {
             return;
@@ -523,7 +525,7 @@ impl Dispatcher {
         self.reports();
         self.finish_files();
         while let Some(removal) = self.removal.as_mut().filter(|removal| !removal.is_idle()) {
-            removal.begin(self.tasks[0].places.file_system());
+            removal.begin(places::file_systems(self.tasks.iter().map(|task| &task.places)));
             removal.wait().await;
         }
         let exit = self.exit();
@@ -567,9 +569,16 @@ async fn any(tasks: &mut [Task]) {
     waits.next().await;
 }
 
-/// Waits until nothing is left of any task.
+/// Waits until nothing is left of any task; it may be waited for again where that was
+/// broken off.
 async fn all_torn_down(tasks: &mut [Task]) {
-    let ends: FuturesUnordered<_> = tasks.iter_mut().map(|task| task.run.torn_down()).collect();
+    let left = tasks.iter_mut().filter(|task| !task.is_torn_down);
+    let ends: FuturesUnordered<_> = left
+        .map(async |task| {
+            task.run.torn_down().await;
+            task.is_torn_down = true;
+        })
+        .collect();
     ends.collect::<()>().await;
 }
 

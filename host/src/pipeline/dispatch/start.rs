@@ -47,7 +47,11 @@ impl Dispatcher {
 
         // Watching begins before the listing: nothing falls between.
         let watch = (plan.mode != Mode::Once).then(|| Watch::new(&input_dir, plan.poll));
-        let pairing = Pairing { input: input_ext.clone(), output: input_ext.clone() };
+        // No name that follows from an input's may be too long, in whichever task.
+        let outputs = plan.tasks.iter().map(|task| &task.plan.pairing.output);
+        let longest = outputs.max_by_key(|extension| extension.as_str().len());
+        let output = longest.unwrap_or(&input_ext).clone();
+        let pairing = Pairing { input: input_ext.clone(), output };
         let rules = Rules {
             input_dir: input_dir.clone(),
             output_dir: None,
@@ -73,14 +77,16 @@ impl Dispatcher {
             {
                 left_over.push(stem);
             }
-            let Some(removal) = removal.as_mut().filter(|_| !entry.aborted) else {
+            // One that was not to be deleted is known by its name, and stays.
+            let Some(known) = entry.look.filter(|_| !entry.aborted) else {
                 intake.is_done(&entry.name);
                 return;
             };
-            // A file of the same name that came later is work.
+            // Where it was, a file of the same name that came later is work.
             if let Ok(look) = Look::of(&input_dir.join(&entry.name))
-                && Some(look) == entry.look
+                && look == known
                 && let Some(id) = intake.is_done(&entry.name)
+                && let Some(removal) = &mut removal
             {
                 removal.push(removal::Input { id, name: entry.name, look });
             }
@@ -282,7 +288,9 @@ impl Dispatcher {
             let run = TaskRun::open(plan.plan, workspace, gate, &mut lens, &mut before)
                 .map_err(failed)?;
             let (name, kind) = (plan.name, plan.kind);
-            self.tasks.push(Task { name, kind, run, pairing, places, found: Vec::new() });
+            let found = Vec::new();
+            let task = Task { name, kind, run, pairing, places, found, is_torn_down: false };
+            self.tasks.push(task);
         }
         Ok(())
     }
