@@ -244,3 +244,24 @@ fn a_configuration_is_checked_drawn_and_described() {
     let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
     assert!(schema["properties"]["tasks"].is_object() && schema["$schema"].is_string());
 }
+
+#[test]
+fn mistakes_of_form_hide_none_of_components_and_grants() {
+    assert_refused(
+        "tasks:
+  - {name: one, kind: local, module: guests/upper.wasm, input_ext: .txt, retries: -1}
+  - {name: two, kind: local, module: guests/nowhere.wasm, input_ext: .txt}
+  - {name: three, kind: local, module: guests/upper.wasm, input_ext: .txt, timeout: soon}
+  - {name: four, kind: local, module: guests/needy.wasm, input_ext: .txt}
+  - {name: one, kind: local, module: guests/upper.wasm, input_ext: .txt, params: {x: 1}}
+",
+        &[
+            "2:83: tasks[0].retries: ",
+            "3:38: tasks[1].module: failed to read the component",
+            "4:85: tasks[2].timeout: `soon`",
+            "5:5: tasks[3]: the task needy needs more than is granted",
+            "6:12: tasks[4].name: ",
+            "6:86: tasks[4].params.x: ",
+        ],
+    );
+}

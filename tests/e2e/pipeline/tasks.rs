@@ -211,3 +211,19 @@ fn what_is_between_tasks_is_bounded() {
     });
     live.wait().expect(0).says("40 files finished, 0 failed");
 }
+
+#[test]
+fn a_task_that_takes_all_cores_does_not_starve_another() {
+    let pipeline = Pipeline::new(&[
+        // As many files at once as there are cores, none of which ever ends by itself.
+        task("heavy", "misbehave", ".txt", ".heavy", "timeout: 1h"),
+        task("light", "upper", ".txt", ".light", ""),
+    ]);
+    for number in 0..100 {
+        pipeline.add(format!("{number:03}.txt"), "loop");
+    }
+    let live = pipeline.live(&["--once"]);
+    wait_until("the light one is done", || pipeline.shown("light").len() == 100);
+    assert_eq!(pipeline.shown("heavy"), [""; 0]);
+    live.kill();
+}
