@@ -5,38 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::Value;
+use tigerflow_tests::random::Random;
 use tigerflow_tests::{Bench, finish, guest, host, wait_until};
 
 use crate::live::{Gate, Live};
-
-/// A seeded source of numbers (splitmix64), so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    /// Seeded by `TIGERFLOW_TEST_SEED`, or else by the clock.
-    fn new() -> Random {
-        let clock = || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("past 1970");
-            now.as_nanos() as u64
-        };
-        let given = std::env::var("TIGERFLOW_TEST_SEED").ok();
-        let seed = given.map_or_else(clock, |seed| seed.parse().expect("a seed is a number"));
-        eprintln!("repeat it with TIGERFLOW_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// All files under a directory, by their path in it.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -90,7 +65,7 @@ fn kill_at_random(bench: &Bench, random: &mut Random, command: &mut Command, mos
 fn fifty_kills_lose_nothing_and_double_nothing() {
     const FILES: usize = 2_000;
     const KILLS: usize = 50;
-    let mut random = Random::new();
+    let mut random = Random::seeded();
     let (bench, undisturbed) = (Bench::new(), Bench::new());
     for number in 0..FILES {
         // From nothing to some pages, so that a write takes more than one go.
@@ -137,7 +112,7 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
 #[test]
 fn kills_among_failures_leave_one_outcome_for_each_input() {
     const FILES: usize = 450;
-    let mut random = Random::new();
+    let mut random = Random::seeded();
     let bench = Bench::new();
     let name = |number: usize| format!("{number:03}.txt");
     for number in 0..FILES {

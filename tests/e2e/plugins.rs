@@ -402,7 +402,7 @@ fn every_component_has_a_test() {
     };
     let tests = repository().join("tests");
     let mut source = String::new();
-    for directory in ["e2e", "e2e/network", "e2e/slurm"] {
+    for directory in ["e2e", "e2e/network", "e2e/pipeline", "e2e/slurm"] {
         for entry in fs::read_dir(tests.join(directory)).expect("the tests") {
             let path = entry.expect("an entry").path();
             if path.is_file() {
@@ -423,6 +423,8 @@ fn every_component_has_a_test() {
 
     let mut plugins = names(repository().join("plugins"));
     plugins.remove("Cargo");
+    // They are of plugins, and have tests of their own.
+    plugins.remove("pipelines");
     assert!(plugins.contains("hello"), "{plugins:?}");
     for name in &plugins {
         let runs = source.contains(&format!("run(&bench, \"{name}\", "))

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod fake_slurm;
+pub mod random;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tigerflow_tests::random::Random;
 use tigerflow_tests::{plugin, wait_until};
 
 use super::{Pipeline, list, task};
@@ -15,32 +16,6 @@ use super::{Pipeline, list, task};
 /// The tasks: `root`, and its children `left` and `right`, of which the latter is not
 /// kept.
 const TASKS: [&str; 3] = ["root", "left", "right"];
-
-/// A seeded source of numbers (splitmix64), so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    /// Seeded by `TIGERFLOW_TEST_SEED`, or else by the clock.
-    fn new() -> Random {
-        let clock = || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("past 1970");
-            now.as_nanos() as u64
-        };
-        let given = std::env::var("TIGERFLOW_TEST_SEED").ok();
-        let seed = given.map_or_else(clock, |seed| seed.parse().expect("a seed is a number"));
-        eprintln!("repeat it with TIGERFLOW_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// What is to come of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +177,7 @@ fn assert_listed(pipeline: &Pipeline, files: usize) {
 fn fifty_kills_leave_what_an_undisturbed_run_leaves() {
     const FILES: usize = 600;
     const KILLS: usize = 50;
-    let mut random = Random::new();
+    let mut random = Random::seeded();
     let (pipeline, undisturbed) = (tree([3, 8]), tree([0, 0]));
     add(&pipeline, 0..FILES);
     add(&undisturbed, 0..FILES);
@@ -254,7 +229,7 @@ fn fifty_kills_leave_what_an_undisturbed_run_leaves() {
 fn no_input_is_deleted_whose_outputs_do_not_stand() {
     const EACH: usize = 30;
     const KILLS: usize = 12;
-    let mut random = Random::new();
+    let mut random = Random::seeded();
     let pipeline = tree([10, 60]);
     let inputs = |pipeline: &Pipeline| -> BTreeSet<usize> {
         list(&pipeline.input()).iter().map(|name| number(name)).collect()
