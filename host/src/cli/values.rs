@@ -10,6 +10,9 @@ use crate::engine::{Directory, GUEST_INPUT, GUEST_OUTPUT};
 use crate::executor::gate::{Label, Rate};
 use crate::schedule::MaxFailures;
 
+/// The longest duration that is taken: a moment so far away can still be told.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A duration: `30s`, `5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration> {
     if text.parse::<f64>().is_ok_and(|n| n != 0.0) {
@@ -18,7 +21,9 @@ pub fn duration(text: &str) -> Result<Duration> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    humantime::parse_duration(text).context("write it as `30s`, `5m` or `2h`")
+    let duration = humantime::parse_duration(text).context("write it as `30s`, `5m` or `2h`")?;
+    ensure!(duration <= LONGEST, "it is longer than a hundred years");
+    Ok(duration)
 }
 
 /// A duration that is more than nothing.
@@ -230,6 +235,7 @@ mod tests {
         assert_eq!(duration("0").unwrap(), Duration::ZERO);
         assert!(duration("30").unwrap_err().to_string().contains("30s"));
         assert!(duration("soon").is_err());
+        assert!(duration("500000000000y").is_err() && duration("99y").is_ok());
         assert!(limit("0s").is_err());
     }
 

@@ -1,9 +1,9 @@
 //! The inputs of a pipeline that are not in it yet, and which of them are taken next.
 
-use std::collections::{HashSet, VecDeque};
-use std::ffi::OsStr;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
@@ -38,11 +38,18 @@ pub struct Rules {
     pub in_batches: bool,
 }
 
-/// What a cycle has chosen, and from what.
+/// How many candidates are looked at in place; more of them on another thread.
+const FEW: usize = 1_000;
+
+/// What a cycle has chosen.
 struct Chosen {
     staging: Staging,
+    /// In the order in which they are to be taken.
     files: Vec<FileId>,
-    places: Vec<usize>,
+    /// Candidates that are not there any more.
+    gone: Vec<FileId>,
+    /// How long it takes until one is old enough that was too young.
+    due: Option<Duration>,
     cost: Duration,
 }
 
@@ -53,11 +60,20 @@ pub struct Inbox {
     watch: Option<Watch>,
     next_poll: Instant,
     listing_failures: u32,
-    /// Those that may be taken, in the order in which they came.
+    /// Those that may be taken, in the order in which they came; and some that were
+    /// taken since.
     queue: VecDeque<FileId>,
+    /// How many of them wait.
+    waiting: usize,
+    /// What the last cycle chose, and for which there was no room yet.
+    next: VecDeque<FileId>,
     /// The steps; they are away while a cycle is at work on another thread.
     staging: Option<Staging>,
     has_steps: bool,
+    /// Whether they choose by what is in the pipeline.
+    counts_matter: bool,
+    /// Whether one of them does not work.
+    is_failing: bool,
     cycle: Option<JoinHandle<Chosen>>,
     /// Whether a cycle may choose some.
     asks: bool,
@@ -83,7 +99,11 @@ impl Inbox {
             watch,
             listing_failures: 0,
             queue: VecDeque::new(),
+            waiting: 0,
+            next: VecDeque::new(),
             has_steps: staging.is_some(),
+            counts_matter: staging.as_ref().is_some_and(Staging::counts_matter),
+            is_failing: false,
             staging,
             cycle: None,
             asks: true,
@@ -95,7 +115,7 @@ impl Inbox {
     /// Lists the inputs.
     pub fn first(&mut self) -> io::Result<Before> {
         let (before, ready) = self.intake.first()?;
-        self.queue.extend(ready);
+        self.found(ready);
         Ok(before)
     }
 
@@ -110,13 +130,13 @@ impl Inbox {
     pub fn tidy(&mut self) {
         let intake = &self.intake;
         self.queue.retain(|&id| intake.state(id) == State::Waiting);
+        self.waiting = self.queue.len();
     }
 
     /// One that was claimed is not in the pipeline after all.
     pub fn put_back(&mut self, id: FileId) {
         self.intake.set_state(id, State::Waiting);
-        self.queue.retain(|&other| other != id);
-        self.queue.push_front(id);
+        self.found(vec![id]);
     }
 
     /// Whether an input is a symbolic link.
@@ -144,8 +164,8 @@ impl Inbox {
     pub fn left(&mut self, id: FileId, state: State) {
         self.intake.set_state(id, state);
         let again = self.intake.ended(id);
-        self.queue.extend(again);
-        self.asks |= !self.queue.is_empty();
+        self.found(again);
+        self.asks |= self.counts_matter && self.waiting > 0;
     }
 
     /// Inputs of which nothing is known any more: should they be there, or come again,
@@ -162,7 +182,7 @@ impl Inbox {
 
     /// Inputs known that are not in the pipeline.
     pub fn waiting(&self) -> usize {
-        self.queue.len() + self.intake.unsettled()
+        self.waiting + self.intake.unsettled()
     }
 
     /// How many inputs cannot be taken.
@@ -172,14 +192,23 @@ impl Inbox {
 
     /// Whether nothing is to be expected of it but what arrives.
     pub fn is_idle(&self) -> bool {
-        let nothing_waits = if self.has_steps { !self.asks } else { self.queue.is_empty() };
+        let nothing_waits = match self.has_steps {
+            true => self.waiting == 0 || !self.asks && self.next.is_empty(),
+            false => self.queue.is_empty(),
+        };
         nothing_waits && self.cycle.is_none() && self.intake.unsettled() == 0
     }
 
-    /// When it has something to do that nobody tells of.
-    pub fn next_wake(&self) -> Option<Instant> {
-        let cycle = (self.has_steps && self.asks && self.cycle.is_none() && !self.queue.is_empty())
-            .then_some(self.next_cycle);
+    /// Whether inputs wait because a step does not work.
+    pub fn is_stuck(&self) -> bool {
+        self.is_failing && self.waiting > 0
+    }
+
+    /// When it has something to do that nobody tells of. `takes`: whether any can be
+    /// taken.
+    pub fn next_wake(&self, takes: bool) -> Option<Instant> {
+        let asks = self.has_steps && self.asks && self.cycle.is_none() && self.waiting > 0;
+        let cycle = (takes && asks).then_some(self.next_cycle);
         let poll = self.watch.as_ref().map(|_| self.next_poll);
         [cycle, poll, self.due, self.intake.next_due()].into_iter().flatten().min()
     }
@@ -201,13 +230,14 @@ impl Inbox {
 
     fn found(&mut self, ids: Vec<FileId>) {
         self.asks |= !ids.is_empty();
+        self.waiting += ids.len();
         self.queue.extend(ids);
         self.poll_soon();
     }
 
     /// Steps that left some out are asked again.
     fn poll_soon(&mut self) {
-        if self.has_steps && !self.queue.is_empty() {
+        if self.has_steps && self.waiting > 0 {
             self.next_poll = self.next_poll.min(Instant::now() + self.rules.poll);
         }
     }
@@ -237,7 +267,7 @@ impl Inbox {
         if let Some(watch) = &self.watch
             && self.next_poll <= now
         {
-            let poll = match self.has_steps && !self.queue.is_empty() {
+            let poll = match self.has_steps && self.waiting > 0 {
                 // A companion may have come, or a component thinks otherwise now.
                 true => {
                     self.asks = true;
@@ -274,105 +304,134 @@ impl Inbox {
 
     /// Takes those into the pipeline that are next. `counts`: what is in it.
     pub fn take(&mut self, counts: Counts) -> Vec<FileId> {
-        let room = self.rules.max_staged.saturating_sub(counts.staged as usize);
-        if room == 0 || self.queue.is_empty() {
-            self.asks &= !self.queue.is_empty();
+        let room = self.room(counts);
+        if room == 0 {
             return Vec::new();
         }
         if !self.has_steps {
-            let taken: Vec<FileId> = self.queue.drain(..room.min(self.queue.len())).collect();
-            return self.begin(taken);
+            let mut queue = std::mem::take(&mut self.queue);
+            let taken = self.begin(&mut queue, room);
+            self.queue = queue;
+            return taken;
         }
-        if !self.asks || self.cycle.is_some() || Instant::now() < self.next_cycle {
-            return Vec::new();
+        let mut taken = self.take_chosen(room);
+        let due = self.asks && self.cycle.is_none() && Instant::now() >= self.next_cycle;
+        if taken.len() < room && due && self.waiting > 0 {
+            let counts = Counts { staged: counts.staged + taken.len() as u64, ..counts };
+            if let Some(chosen) = self.ask(counts) {
+                self.chosen(chosen);
+                taken.extend(self.take_chosen(room - taken.len()));
+            }
         }
-        let Some(mut staging) = self.staging.take() else { return Vec::new() };
+        taken
+    }
+
+    fn room(&self, counts: Counts) -> usize {
+        let staged = usize::try_from(counts.staged).unwrap_or(usize::MAX);
+        self.rules.max_staged.saturating_sub(staged)
+    }
+
+    /// Asks the steps which are next: of few here and now, of many on another thread.
+    fn ask(&mut self, counts: Counts) -> Option<Chosen> {
+        let mut staging = self.staging.take()?;
         let begun = Instant::now();
         self.asks = false;
-        let (files, candidates) = self.candidates(staging.needs_stat());
-        let now = SystemTime::now();
-        self.due = staging.next_due(&candidates, now).map(|wait| Instant::now() + wait);
-        let slow = staging.needs_polling();
+        let intake = &self.intake;
+        self.queue.retain(|&id| intake.state(id) == State::Waiting);
+        let name = |&id: &FileId| (id, intake.catalog.name(id).to_owned());
+        let waiting: Vec<(FileId, OsString)> = self.queue.iter().map(name).collect();
+        // A component may take its time, and a file server for each look.
+        let slow = staging.needs_polling() || waiting.len() > FEW;
+        let directory = self.rules.input_dir.clone();
         let choose = move || {
+            let (files, candidates, gone) = look(&directory, waiting, staging.needs_stat());
+            let now = SystemTime::now();
+            let due = staging.next_due(&candidates, now);
             let places = staging.choose(&candidates, counts, now);
-            Chosen { staging, files, places, cost: begun.elapsed() }
+            let files = places.into_iter().map(|place| files[place]).collect();
+            Chosen { staging, files, gone, due, cost: begun.elapsed() }
         };
         if slow {
-            // A component may take its time.
             self.cycle = Some(tokio::task::spawn_blocking(choose));
-            return Vec::new();
+            return None;
         }
-        let chosen = choose();
-        self.chosen(chosen, room)
+        Some(choose())
     }
 
-    /// Those that may be taken, with what steps look at. What is gone leaves the queue.
-    fn candidates(&mut self, stat: bool) -> (Vec<FileId>, Vec<Candidate>) {
-        let mut candidates = Vec::with_capacity(self.queue.len());
-        let (mut gone, intake) = (Vec::new(), &self.intake);
-        let directory = &self.rules.input_dir;
-        self.queue.retain(|&id| {
-            let name = intake.catalog.name(id).to_owned();
-            let (mut size, mut modified) = (0, UNIX_EPOCH);
-            if stat {
-                match Look::of(&directory.join(&name)) {
-                    Ok(look) => (size, modified) = (look.size(), look.modified()),
-                    Err(_) => {
-                        gone.push(id);
-                        return false;
-                    }
-                }
-            }
-            candidates.push(Candidate { name, size, modified });
-            true
-        });
-        for id in gone {
-            self.intake.set_state(id, State::Running);
-            self.intake.set_state(id, State::New);
-        }
-        (self.queue.iter().copied().collect(), candidates)
-    }
-
-    /// Takes in what a cycle on another thread has chosen.
-    pub fn cycle_ended(&mut self, end: CycleEnd, counts: Counts) -> Vec<FileId> {
+    /// Takes in what a cycle on another thread has chosen. None: it is lost.
+    pub fn cycle_ended(&mut self, end: CycleEnd, counts: Counts) -> Option<Vec<FileId>> {
         self.cycle = None;
-        let room = self.rules.max_staged.saturating_sub(counts.staged as usize);
-        match end.0 {
-            Some(chosen) => self.chosen(chosen, room),
-            None => {
-                tracing::error!("an internal fault of tigerflow-host: a staging step is lost");
-                Vec::new()
-            }
-        }
+        self.chosen(end.0?);
+        Some(self.take_chosen(self.room(counts)))
     }
 
-    fn chosen(&mut self, chosen: Chosen, room: usize) -> Vec<FileId> {
-        let Chosen { staging, files, places, cost } = chosen;
+    fn chosen(&mut self, chosen: Chosen) {
+        let Chosen { staging, files, gone, due, cost } = chosen;
+        self.is_failing = staging.is_failing();
         self.staging = Some(staging);
         let pause = (cost * PAUSE).clamp(LEAST_PAUSE, LONGEST_PAUSE);
         let pause = if self.rules.in_batches { pause.max(self.rules.poll) } else { pause };
         self.next_cycle = Instant::now() + pause;
-        let mut taken: Vec<FileId> = places.into_iter().map(|place| files[place]).collect();
-        // A batch was chosen: there may be another one.
-        self.asks |= (self.rules.in_batches && !taken.is_empty()) || taken.len() > room;
-        taken.truncate(room);
-        if !taken.is_empty() {
-            let those: HashSet<FileId> = taken.iter().copied().collect();
-            self.queue.retain(|id| !those.contains(id));
+        self.due = due.map(|wait| Instant::now() + wait);
+        for id in gone {
+            if self.intake.state(id) == State::Waiting {
+                self.intake.set_state(id, State::Running);
+                self.intake.set_state(id, State::New);
+                self.waiting -= 1;
+            }
         }
+        // After a batch there may be another one.
+        self.asks |= self.rules.in_batches && !files.is_empty();
+        self.next = files.into();
         self.poll_soon();
-        self.begin(taken)
     }
 
-    /// Those that are in the pipeline now. Some may be so already: an earlier run had
-    /// begun them.
-    fn begin(&mut self, mut taken: Vec<FileId>) -> Vec<FileId> {
-        taken.retain(|&id| self.intake.state(id) == State::Waiting);
-        for &id in &taken {
-            self.intake.set_state(id, State::Running);
-        }
+    fn take_chosen(&mut self, room: usize) -> Vec<FileId> {
+        let mut next = std::mem::take(&mut self.next);
+        let taken = self.begin(&mut next, room);
+        self.next = next;
         taken
     }
+
+    /// Takes so many of these. Some may be in the pipeline already.
+    fn begin(&mut self, from: &mut VecDeque<FileId>, room: usize) -> Vec<FileId> {
+        let mut taken = Vec::new();
+        while taken.len() < room
+            && let Some(id) = from.pop_front()
+        {
+            if self.intake.state(id) == State::Waiting {
+                self.intake.set_state(id, State::Running);
+                taken.push(id);
+            }
+        }
+        self.waiting -= taken.len();
+        taken
+    }
+}
+
+/// Candidates with what steps look at, and those that are not there any more.
+fn look(
+    directory: &Path,
+    waiting: Vec<(FileId, OsString)>,
+    stat: bool,
+) -> (Vec<FileId>, Vec<Candidate>, Vec<FileId>) {
+    let (mut files, mut candidates) = (Vec::new(), Vec::new());
+    let mut gone = Vec::new();
+    for (id, name) in waiting {
+        let (mut size, mut modified) = (0, UNIX_EPOCH);
+        if stat {
+            match Look::of(&directory.join(&name)) {
+                Ok(look) => (size, modified) = (look.size(), look.modified()),
+                Err(_) => {
+                    gone.push(id);
+                    continue;
+                }
+            }
+        }
+        files.push(id);
+        candidates.push(Candidate { name, size, modified });
+    }
+    (files, candidates, gone)
 }
 
 /// What a cycle on another thread came to.

@@ -2,14 +2,14 @@
 //!
 //! The parts: [`config`] is what users write, and whether it makes sense; [`inbox`]
 //! the inputs that wait, with the steps of [`staging`]; [`tracker`] where each file is
-//! in the tree, and pure; [`places`] where files lie; [`finished`] the list of those
-//! that are done with. [`dispatch`] is the one loop that drives them and the tasks.
+//! in the tree, and pure; [`places`] where files lie; [`lists`] which were taken, and
+//! which are done with. [`dispatch`] is the one loop that drives them and the tasks.
 //!
 //! ```text
 //! OUTPUT_DIR/
 //!   TASK/NAME.json, NAME.err     what users see
 //!   .tigerflow/.pipeline/        the pipeline's own workspace: lock, journal.jsonl,
-//!     finished                     run.json, run.log, stop; what is done with
+//!     finished, staged             run.json, run.log, stop; what is done with, and taken
 //!   .tigerflow/TASK/             a task's workspace, as that of a run
 //!     outputs/                     what it made of files that are not finished
 //! ```
@@ -20,10 +20,10 @@
 
 pub mod config;
 pub mod dispatch;
-pub mod finished;
 pub mod graph;
 pub mod inbox;
 mod lens;
+pub mod lists;
 pub mod places;
 pub mod progress;
 pub mod removal;
@@ -143,6 +143,9 @@ pub enum PipelineError {
     /// A component of a staging step does not start.
     #[error("{0}")]
     Staging(String),
+    /// It cannot go on, for another reason.
+    #[error("{0}")]
+    Stuck(String),
 }
 
 impl PipelineError {

@@ -84,8 +84,15 @@ impl Places {
         let visible = output_dir.join(task);
         // Left by a run that was killed; where there is none, there is nothing to do.
         let _ = fs::remove_file(visible.join(PART));
-        let shown = keep.then(|| Directory::make(visible.clone())).transpose()?;
+        // Of one that is not kept there may be errors of earlier runs.
+        let shown = (keep || visible.is_dir()).then(|| Directory::make(visible.clone()));
+        let shown = shown.transpose()?;
         Ok(Places { pairing, outputs, visible, shown, keep })
+    }
+
+    /// Where its outputs are.
+    pub fn outputs(&self) -> &Path {
+        &self.outputs.path
     }
 
     /// What stands of the task's work, by stem. Only unfinished files have any.
@@ -110,7 +117,7 @@ impl Places {
 
     /// A task has made its output of this file: shows it, where it is kept, and
     /// removes an error of an earlier attempt. `failed_before`: whether there may be
-    /// one. False: the output is not to be seen here yet.
+    /// one among the outputs. False: the output is not to be seen here yet.
     pub fn succeeded(&mut self, stem: &OsStr, failed_before: bool) -> Result<bool, PipelineError> {
         let name = self.pairing.output_name(stem);
         if self.keep {
@@ -120,14 +127,12 @@ impl Places {
         } else if !self.is_there(&name) {
             return Ok(false);
         }
+        let error = self.pairing.error_name(stem);
         if failed_before {
-            let error = self.pairing.error_name(stem);
             self.outputs.remove(&error)?;
-            match &self.shown {
-                Some(shown) => shown.remove(&error)?,
-                // Nothing was shown of this run, but maybe of an earlier one.
-                None => drop(fs::remove_file(self.visible.join(error))),
-            }
+        }
+        if let Some(shown) = &self.shown {
+            shown.remove(&error)?;
         }
         Ok(true)
     }
@@ -139,12 +144,10 @@ impl Places {
         self.show(&name)
     }
 
-    /// When the task made its output of this file, if that stands: the time of its last
-    /// change, in seconds and nanoseconds.
-    pub fn made(&self, stem: &OsStr) -> Option<(i64, i64)> {
+    /// Whether the task's output of this file stands.
+    pub fn stands_for(&mut self, stem: &OsStr) -> bool {
         let name = self.pairing.output_name(stem);
-        let stat = rustix::fs::statat(&self.outputs.handle, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.ok().map(|stat| (stat.st_mtime, stat.st_mtime_nsec as i64))
+        self.is_there(&name)
     }
 
     /// Whether a file of this name was published. Another machine may have done so,
@@ -204,9 +207,14 @@ impl Places {
             Ok(rustix::fs::renameat(&shown.handle, part, &shown.handle, name)?)
         };
         replace().map_err(|cause| {
+            let is_directory = cause.kind() == io::ErrorKind::IsADirectory;
             // It would be seen, and take room where there may be none.
             drop(shown.remove(part));
-            failed(cause)
+            let mut error = failed(cause);
+            if is_directory && let PipelineError::Show { advice, .. } = &mut error {
+                *advice = " (move that directory away, and run the same command again)";
+            }
+            error
         })
     }
 
@@ -220,6 +228,14 @@ impl Places {
     /// The file is done with: removes its output. What users see stays.
     pub fn remove_output(&self, stem: &OsStr) -> Result<(), PipelineError> {
         self.outputs.remove(&self.pairing.output_name(stem))
+    }
+
+    /// What the task made of this file is of no use: removes it, with what users see
+    /// of its error.
+    pub fn discard(&self, stem: &OsStr) -> Result<(), PipelineError> {
+        self.remove_output(stem)?;
+        self.remove_error(stem)?;
+        self.shown.as_ref().map_or(Ok(()), |shown| shown.remove(&self.pairing.error_name(stem)))
     }
 
     /// The same with its error.

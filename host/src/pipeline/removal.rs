@@ -35,13 +35,20 @@ pub struct Removal {
     input_dir: PathBuf,
     gathered: Vec<Input>,
     since: Instant,
-    at_work: Option<JoinHandle<Vec<FileId>>>,
+    at_work: Option<JoinHandle<(Vec<FileId>, bool)>>,
+    has_failed: bool,
 }
 
 impl Removal {
     /// Of inputs in this directory.
     pub fn new(input_dir: PathBuf) -> Self {
-        Removal { input_dir, gathered: Vec::new(), since: Instant::now(), at_work: None }
+        Removal {
+            input_dir,
+            gathered: Vec::new(),
+            since: Instant::now(),
+            at_work: None,
+            has_failed: false,
+        }
     }
 
     /// Takes an input whose outputs stand, and which is on the list.
@@ -71,17 +78,21 @@ impl Removal {
         self.at_work = Some(tokio::task::spawn_blocking(move || {
             let sync = |handle: OwnedFd| Ok(rustix::fs::syncfs(handle)?);
             let synced = written.and_then(|handles| handles.into_iter().try_for_each(sync));
-            match synced {
-                Ok(()) => {
-                    let gone = inputs.into_iter().filter(|input| remove(&directory, input));
-                    gone.map(|input| input.id).collect()
-                }
-                Err(error) => {
-                    tracing::error!("failed to sync the outputs: {error}; inputs are not deleted");
-                    Vec::new()
-                }
+            if let Err(error) = synced {
+                tracing::error!("failed to sync the outputs: {error}; inputs are not deleted");
+                return (Vec::new(), false);
             }
+            let number = inputs.len();
+            let gone = inputs.into_iter().filter(|input| remove(&directory, input));
+            let gone: Vec<FileId> = gone.map(|input| input.id).collect();
+            let well = gone.len() == number;
+            (gone, well)
         }));
+    }
+
+    /// Whether inputs stayed that were to go; the log says why.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Waits until those are gone. Returns them; of some another file may be in their
@@ -93,7 +104,9 @@ impl Removal {
         };
         self.at_work = None;
         // A panic was reported by itself.
-        removed.unwrap_or_default()
+        let (gone, well) = removed.unwrap_or_default();
+        self.has_failed |= !well;
+        gone
     }
 }
 

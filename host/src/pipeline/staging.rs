@@ -103,6 +103,16 @@ impl Staging {
         self.steps.iter().any(|step| matches!(step, Step::Component(_)))
     }
 
+    /// Whether a step chooses by how many files are in the pipeline.
+    pub fn counts_matter(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::MaxStaged(_) | Step::Component(_)))
+    }
+
+    /// Whether the last cycle came to nothing because a component does not work.
+    pub fn is_failing(&self) -> bool {
+        self.said.is_some()
+    }
+
     /// Whether the arrival of a file of this name may let another one be taken.
     pub fn watches(&self, name: &OsStr) -> bool {
         self.steps.iter().any(|step| match step {

@@ -33,6 +33,9 @@ pub struct Look {
 }
 
 impl Look {
+    /// What no file is known by.
+    pub const NONE: Look = Look { size: 0, modified: (0, 0), inode: 0 };
+
     /// At the file at this path.
     pub fn of(path: &Path) -> io::Result<Look> {
         Look::at(CWD, path.as_os_str())

@@ -367,6 +367,10 @@ impl Loaded {
                 }
             });
         }
+        // Where it comes last, the dispatcher's own bound is all there is to it.
+        if let Some(staging::Step::MaxStaged(_)) = steps.last() {
+            steps.pop();
+        }
         let max_staged = max_staged.unwrap_or(MAX_STAGED);
         let staging = (!steps.is_empty()).then(|| Staging::new(input_dir.into(), steps));
         Ok((staging, max_staged, in_batches))

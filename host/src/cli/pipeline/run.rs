@@ -13,6 +13,7 @@ use crate::log;
 use crate::pipeline::{self, PipelinePlan};
 use crate::run::plan::{self, DirectoryError};
 use crate::schedule::Mode;
+use crate::workspace::DIRECTORY;
 use crate::workspace::staging::Durability;
 
 /// Run a pipeline
@@ -82,7 +83,7 @@ fn idle(text: &str) -> anyhow::Result<Duration> {
         Ok(0) | Err(_) => values::limit(text).map_err(|_| {
             anyhow::anyhow!("write so many minutes, as `30`, or a time with its unit, as `90s`")
         }),
-        Ok(minutes) => Ok(Duration::from_secs(60 * u64::from(minutes))),
+        Ok(minutes) => values::limit(&format!("{minutes}m")),
     }
 }
 
@@ -128,7 +129,7 @@ pub fn run(args: RunArgs, arguments: &[OsString]) -> anyhow::Result<u8> {
             ))
             .into());
         }
-        if visible.exists() && !visible.is_dir() {
+        if std::fs::symlink_metadata(&visible).is_ok() && !visible.is_dir() {
             return Err(Usage(format!(
                 "`{}` is no directory, and the outputs of task `{}` go there: remove it, or \
                  rename the task",
@@ -137,6 +138,24 @@ pub fn run(args: RunArgs, arguments: &[OsString]) -> anyhow::Result<u8> {
             ))
             .into());
         }
+    }
+    let workspaces = output_dir.canonicalize()?.join(DIRECTORY);
+    if input_dir.canonicalize()?.starts_with(workspaces) {
+        return Err(Usage(format!(
+            "INPUT_DIR `{}` lies in the host's own workspace of OUTPUT_DIR: give another one",
+            args.input_dir.display()
+        ))
+        .into());
+    }
+    if args.delete_input {
+        use rustix::fs::Access;
+        rustix::fs::access(&input_dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            Usage(format!(
+                "INPUT_DIR `{}` does not let inputs be deleted (--delete-input): {}",
+                args.input_dir.display(),
+                std::io::Error::from(error)
+            ))
+        })?;
     }
     let lock = pipeline::layout(&output_dir).lock();
     if let Some(owner) = crate::workspace::lock::holder(&lock) {

@@ -146,9 +146,15 @@ impl SlurmExecutor {
                     let Some(assignment) = assignments.remove(&ended.seq) else { continue };
                     let file: OsString = assignment.name.into();
                     // It was published after the directory was listed.
+                    // An `.err` that was there when the directory was listed is why the
+                    // file is tried again.
+                    let is_new = |outcome, failed_before: u32| {
+                        outcome == AttemptOutcome::Succeeded || failed_before == 0
+                    };
                     if let Some(id) = waiting(files, &file)
                         && let Some(outcome) = ended.outcome.in_short()
                         && ended.outcome.is_final()
+                        && is_new(outcome, files.attempts_before(id))
                     {
                         match self.court.stands(&file) {
                             true => {

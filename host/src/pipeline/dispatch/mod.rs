@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::finished::Finished;
 use super::inbox::{CycleEnd, Inbox};
 use super::lens::Lens;
+use super::lists::{How, List, Looks};
 use super::places::{self, Places};
 use super::progress;
 use super::removal::{self, Removal};
 use super::tracker::{File, Settled, Tracker};
-use super::{PipelineError, PipelinePlan};
+use super::{PipelineError, PipelinePlan, setup_commands};
 use crate::engine::stage::Counts;
+use crate::log;
 use crate::run::Exit;
 use crate::run::dispatch::{
     BUSY_PAUSE, LONGEST_SLEEP, Requests, asked_by, block_on, leave_at_once,
@@ -46,6 +47,11 @@ const LATE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Carries out a plan. Returns when the pipeline is over.
 pub fn execute(mut plan: PipelinePlan) -> Result<Exit, PipelineError> {
+    // Before signals are caught: one ends what hangs.
+    for task in &plan.tasks {
+        let _within = log::task_span(&task.name).entered();
+        setup_commands::run(&task.setup_commands);
+    }
     if let Some(staging) = &mut plan.staging {
         staging.start().map_err(PipelineError::Staging)?;
     }
@@ -93,8 +99,9 @@ struct Dispatcher {
     requests: Requests,
     inbox: Inbox,
     tracker: Tracker,
+    max_staged: usize,
     tasks: Vec<Task>,
-    finished: Finished,
+    finished: List,
     aborted_before: usize,
     tally: Tally,
     /// Files that are done with, and not on the list yet.
@@ -102,9 +109,15 @@ struct Dispatcher {
     late: Vec<Late>,
     /// `None` where inputs stay.
     removal: Option<Removal>,
-    /// What the inputs in the pipeline were when they were taken, where they are to be
-    /// deleted.
+    /// What the inputs in the pipeline were when they were taken: on disk, and by number.
+    taken: Looks,
     looks: HashMap<FileId, Look>,
+    /// Inputs that arrived while an earlier file of their name was in the pipeline, by
+    /// the number of that.
+    held_back: HashMap<FileId, FileId>,
+    /// Since when a task does not find what its parent has made, though it is there.
+    gone: HashMap<(usize, FileId), Instant>,
+    next_late: Instant,
     next_progress: Instant,
     next_summary: Instant,
     /// Files that were staged, and finished, since the log told of it.
@@ -228,6 +241,10 @@ impl Dispatcher {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.tracker.len() < self.max_staged
+    }
+
     /// Takes inputs into the pipeline, as far as there is room.
     fn take_in(&mut self) {
         if self.winding_up {
@@ -238,36 +255,50 @@ impl Dispatcher {
     }
 
     fn admit(&mut self, taken: Vec<FileId>) {
-        self.staged_lately += taken.len();
         self.news |= !taken.is_empty();
+        let mut ready = Vec::new();
         for input in taken {
             let name = self.inbox.name(input);
             // All roots have the same input extension.
             let Some(stem) = self.tasks[0].pairing.stem(name) else { continue };
+            if let Some(earlier) = self.tracker.find(stem) {
+                self.held_back.insert(earlier, input);
+                continue;
+            }
             let stem = stem.to_owned();
             let link = self.inbox.is_link(input);
-            self.look_at(Some(input));
-            match self.tracker.admit(stem, Some(input), link, &[]) {
-                Some((id, next)) => {
-                    for task in next.ready {
-                        self.tasks[task].found.push(id);
-                    }
-                }
-                None => {
-                    let why = "four thousand million files went through: start it again";
-                    self.fail(&PipelineError::Staging(why.into()));
-                    return;
-                }
+            if let Ok(look) = Look::of(&self.inbox.input_dir().join(name)) {
+                self.taken.push(name, look);
+                self.looks.insert(input, look);
             }
+            let Some((id, next)) = self.tracker.admit(stem, Some(input), link, &[]) else {
+                let why = "four thousand million files went through: start it again";
+                return self.fail(&PipelineError::Stuck(why.into()));
+            };
+            self.staged_lately += 1;
+            ready.extend(next.ready.into_iter().map(|task| (task, id)));
+        }
+        // Known on disk before anything is made of them.
+        if let Err(cause) = self.taken.flush() {
+            let path = self.taken.path().to_owned();
+            return self.fail(&PipelineError::io("write", &path)(cause));
+        }
+        for (task, id) in ready {
+            self.tasks[task].found.push(id);
+        }
+        if self.taken.is_long(self.tracker.len())
+            && let Err(error) = self.renew_looks()
+        {
+            self.fail(&error);
         }
     }
 
-    /// Remembers what an input is, where it is to be deleted.
-    fn look_at(&mut self, input: Option<FileId>) {
-        let Some(input) = input.filter(|_| self.removal.is_some()) else { return };
-        if let Ok(look) = Look::of(&self.inbox.input_dir().join(self.inbox.name(input))) {
-            self.looks.insert(input, look);
-        }
+    /// Writes anew what the inputs in the pipeline were.
+    fn renew_looks(&mut self) -> Result<(), PipelineError> {
+        let inbox = &self.inbox;
+        let all = self.looks.iter().map(|(input, look)| (inbox.name(*input).to_owned(), look));
+        let path = self.taken.path().to_owned();
+        self.taken.renew(all).map_err(PipelineError::io("write", &path))
     }
 
     /// Gives tasks what was made for them.
@@ -315,6 +346,10 @@ impl Dispatcher {
             // It is still to do, as far as users see.
             Err(error) => return self.fail(&error),
         }
+        if self.tracker.state(task, file) == State::New && self.is_only_late(task, file) {
+            self.late.push(Late { task, file, since: Instant::now() });
+            return;
+        }
         let next = self.tracker.ended(task, file);
         for child in next.ready {
             self.tasks[child].found.push(file);
@@ -324,31 +359,52 @@ impl Dispatcher {
         }
     }
 
+    /// Whether a task did not find what its parent had made, though it is there: a file
+    /// server was late, on the node where it ran.
+    fn is_only_late(&mut self, task: usize, file: FileId) -> bool {
+        let Some(parent) = self.tracker.tree().parents[task] else { return false };
+        let since = self.gone.entry((task, file)).or_insert_with(Instant::now);
+        since.elapsed() < LATE_LIMIT
+            && self.tasks[parent].places.stands_for(&self.tracker.file(file).stem)
+    }
+
     /// There is nothing more to do for a file.
     fn settle(&mut self, id: FileId, settled: Settled) {
         let file = self.tracker.remove(id);
+        self.gone.retain(|(_, gone), _| *gone != id);
         match settled {
             Settled::Finished | Settled::Aborted => {
                 let name = self.tasks[0].pairing.input_name(&file.stem);
                 let look = file.input.and_then(|input| self.looks.remove(&input));
-                self.finished.push(&name, look, settled == Settled::Aborted);
+                let (how, known) = match settled {
+                    Settled::Aborted => (How::Aborted, Some(look.unwrap_or(Look::NONE))),
+                    // One that is to go counts as what it was: another one may come.
+                    _ if self.removal.is_some() => {
+                        (How::Finished, Some(look.unwrap_or(Look::NONE)))
+                    }
+                    _ => (How::Finished, None),
+                };
+                self.finished.push(&name, how, known);
                 self.done.push((file, settled, look));
             }
             Settled::Failed => {
                 self.tally.failed += 1;
-                self.left(&file, State::Failed);
+                if let Some(input) = file.input {
+                    // Its look stays: the next run asks whether it has changed.
+                    self.inbox.left(input, State::Failed);
+                }
             }
             Settled::Vanished => {
                 self.remove_outputs(&file);
-                self.left(&file, State::New);
+                if let Some(input) = file.input {
+                    self.looks.remove(&input);
+                    // It may be what was made of it that is gone.
+                    self.inbox.forget(&[input]);
+                }
             }
         }
-    }
-
-    fn left(&mut self, file: &File, state: State) {
-        if let Some(input) = file.input {
-            self.looks.remove(&input);
-            self.inbox.left(input, state);
+        if let Some(input) = self.held_back.remove(&id) {
+            self.inbox.put_back(input);
         }
     }
 
@@ -374,7 +430,7 @@ impl Dispatcher {
         let done = std::mem::take(&mut self.done);
         if let Err(cause) = self.finished.flush() {
             // Nothing of them is removed: the next run finds them as they are.
-            let path = self.workspace.layout.root().join("finished");
+            let path = self.finished.path().to_owned();
             return self.fail(&PipelineError::io("write", &path)(cause));
         }
         for (file, settled, look) in done {
@@ -400,8 +456,14 @@ impl Dispatcher {
     fn arrivals(&mut self, cycle: Option<CycleEnd>) {
         let result = match cycle {
             Some(end) => {
-                let taken = self.inbox.cycle_ended(end, self.counts());
-                self.admit(taken);
+                match self.inbox.cycle_ended(end, self.counts()) {
+                    Some(taken) if !self.winding_up => self.admit(taken),
+                    Some(_) => {}
+                    None => {
+                        let why = "an internal fault of tigerflow-host: a staging step is lost";
+                        self.fail(&PipelineError::Stuck(why.into()));
+                    }
+                }
                 Ok(())
             }
             None => self.inbox.arrivals(),
@@ -424,27 +486,38 @@ impl Dispatcher {
         let now = Instant::now();
         let result = self.inbox.time_passed(now);
         self.listed(result);
-        for late in std::mem::take(&mut self.late) {
-            if late.since + LATE_LIMIT < now {
-                let task = &self.tasks[late.task];
-                let name = shown(&self.tracker.file(late.file).stem);
-                let reason = format!(
-                    "what task `{}` made of {name} is not to be seen in `{}`: is that directory \
-                     the same on all nodes?",
-                    task.name,
-                    task.run.started().output_ext
-                );
-                self.fail(&PipelineError::Staging(reason));
-            } else {
-                let before = self.late.len();
-                self.ended(late.task, late.file);
-                if let Some(still) = self.late[before..].first_mut() {
-                    still.since = late.since;
-                }
+        if self.next_late <= now {
+            self.next_late = now + LATE_LOOK;
+            for late in std::mem::take(&mut self.late) {
+                self.look_for(late, now);
             }
         }
         for task in 0..self.tasks.len() {
             self.step(task, Event::Tick);
+        }
+    }
+
+    /// Looks again for what was not to be seen.
+    fn look_for(&mut self, late: Late, now: Instant) {
+        let Late { task, file, since } = late;
+        if self.tracker.state(task, file) == State::New {
+            self.tracker.set_state(task, file, State::Waiting);
+            self.tasks[task].found.push(file);
+        } else if since + LATE_LIMIT < now {
+            let name = &self.tasks[task].name;
+            let outputs = self.tasks[task].places.outputs().display();
+            let file = shown(&self.tracker.file(file).stem);
+            let reason = format!(
+                "what task `{name}` made of {file} is not to be seen in `{outputs}`: is that \
+                 directory the same on all nodes?"
+            );
+            self.fail(&PipelineError::Stuck(reason));
+        } else {
+            let before = self.late.len();
+            self.ended(task, file);
+            if let Some(still) = self.late[before..].first_mut() {
+                still.since = since;
+            }
         }
     }
 
@@ -497,9 +570,9 @@ impl Dispatcher {
         let lately = self.staged_lately + self.finished_lately > 0;
         [
             Some(now + LONGEST_SLEEP),
-            self.inbox.next_wake(),
+            self.inbox.next_wake(!self.winding_up && self.has_room()),
             idle,
-            (!self.late.is_empty()).then(|| now + LATE_LOOK),
+            (!self.late.is_empty()).then_some(self.next_late),
             self.removal.as_ref().and_then(Removal::due),
             (self.news || busy).then_some(self.next_progress),
             lately.then_some(self.next_summary),
@@ -548,9 +621,11 @@ impl Dispatcher {
         let any = |exit: Exit| exits.contains(&exit);
         let signal = exits.iter().find(|exit| matches!(exit, Exit::Signal(_)));
         let enough = self.tasks.iter().any(|t| t.run.ending() == Some(Ending::TooManyFailures));
+        let kept = self.removal.as_ref().is_some_and(Removal::has_failed);
+        let stuck = signal.is_none() && self.inbox.is_stuck();
         if any(Exit::SetupFailed) {
             Exit::SetupFailed
-        } else if self.host_failed || any(Exit::HostFailed) {
+        } else if self.host_failed || any(Exit::HostFailed) || kept || stuck {
             Exit::HostFailed
         } else if let Some(signal) = signal {
             *signal

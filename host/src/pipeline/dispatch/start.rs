@@ -1,7 +1,7 @@
 //! How a pipeline begins: what earlier runs have left is taken up.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 
 use super::{Dispatcher, Tally, Task};
 use crate::log;
-use crate::pipeline::finished::Finished;
 use crate::pipeline::inbox::{self, Inbox};
 use crate::pipeline::lens::Lens;
+use crate::pipeline::lists::{Entry, How, List, Looks};
 use crate::pipeline::places::{self, Places};
 use crate::pipeline::removal::{self, Removal};
 use crate::pipeline::tracker::{Settled, Stands, Tracker};
-use crate::pipeline::{PipelineError, PipelinePlan, TaskPlan, WORKSPACE, progress, setup_commands};
+use crate::pipeline::{PipelineError, PipelinePlan, TaskPlan, WORKSPACE, progress};
 use crate::run::dispatch::Requests;
 use crate::run::signals::Signals;
 use crate::run::task_run::{self, TaskRun};
@@ -63,32 +63,35 @@ impl Dispatcher {
         };
         let mut intake = Intake::new(rules).map_err(scan_error)?;
         let mut removal = plan.delete_input.then(|| Removal::new(input_dir.clone()));
+        let root = workspace.layout.root();
+        let path = root.join("staged");
+        let looks = Looks::open(path.clone()).map_err(PipelineError::io("read", &path))?;
         let (mut finished_before, mut aborted_before) = (0, 0);
         let mut left_over = Vec::new();
-        let path = workspace.layout.root().join("finished");
-        let finished = Finished::open(&path, |entry| {
-            match entry.aborted {
-                true => aborted_before += 1,
-                false => finished_before += 1,
+        let path = root.join("finished");
+        let finished = List::open(path.clone(), |Entry { name, how, look }| {
+            match how {
+                How::Aborted => aborted_before += 1,
+                _ => finished_before += 1,
             }
-            // A crash came before all of it was removed.
-            if let Some(stem) = pairing.stem(&entry.name)
+            // A crash came before all of it was removed; unless what stands is of a later
+            // file of this name.
+            let later = look.zip(looks.before(&name)).is_some_and(|(was, is)| was != is);
+            if let Some(stem) = pairing.stem(&name).filter(|_| !later)
                 && let Some((stem, _)) = stands.remove_entry(stem)
             {
                 left_over.push(stem);
             }
-            // One that was not to be deleted is known by its name, and stays.
-            let Some(known) = entry.look.filter(|_| !entry.aborted) else {
-                intake.is_done(&entry.name);
+            let Some(known) = look else {
+                // It counts by its name.
+                intake.is_done(&name);
                 return;
             };
-            // Where it was, a file of the same name that came later is work.
-            if let Ok(look) = Look::of(&input_dir.join(&entry.name))
-                && look == known
-                && let Some(id) = intake.is_done(&entry.name)
-                && let Some(removal) = &mut removal
+            if Look::of(&input_dir.join(&name)).is_ok_and(|look| look == known)
+                && let Some(id) = intake.is_done(&name)
+                && let Some(removal) = removal.as_mut().filter(|_| how == How::Finished)
             {
-                removal.push(removal::Input { id, name: entry.name, look });
+                removal.push(removal::Input { id, name, look: known });
             }
         })
         .map_err(PipelineError::io("read", &path))?;
@@ -132,6 +135,7 @@ impl Dispatcher {
             signals,
             inbox,
             tracker,
+            max_staged: plan.max_staged,
             tasks: Vec::new(),
             finished,
             aborted_before,
@@ -139,7 +143,11 @@ impl Dispatcher {
             done: Vec::new(),
             late: Vec::new(),
             removal,
+            taken: looks,
             looks: HashMap::new(),
+            held_back: HashMap::new(),
+            gone: HashMap::new(),
+            next_late: now,
             next_progress: now,
             next_summary: now,
             staged_lately: 0,
@@ -153,7 +161,7 @@ impl Dispatcher {
         };
         let settled = dispatcher.resume(stands, &mut all_places, &pairing)?;
         dispatcher.open_tasks(plan.tasks, all_places, &output_dir)?;
-        dispatcher.look_at_held();
+        dispatcher.take_over_looks()?;
         dispatcher.inbox.tidy();
         dispatcher.tell_begin()?;
         if plan.detached {
@@ -192,24 +200,20 @@ impl Dispatcher {
             let mut roots = (0..tree.len()).filter(|&task| tree.is_root(task));
             let is_over = |state| matches!(state, Some(State::Succeeded | State::Aborted));
             let lost = match input {
-                None if !roots.all(|task| is_over(state(task))) => Some("gone"),
-                // It would be deleted in the place of the one that was worked on.
-                Some(id) if self.removal.is_some() && self.is_newer(id, places, &stem) => {
-                    Some("another one")
-                }
+                None if !roots.all(|task| is_over(state(task))) => Some("is gone"),
+                Some(id) if self.has_changed(id) => Some("has changed"),
                 _ => None,
             };
             if let Some(lost) = lost {
                 tracing::warn!(
-                    "The input of {} is {lost}: what was made of it so far is removed",
+                    "The input of {} {lost}: what was made of it so far is removed",
                     shown(&stem)
                 );
                 if let Some(id) = input {
                     self.inbox.put_back(id);
                 }
                 for places in &mut *places {
-                    places.remove_output(&stem)?;
-                    places.remove_error(&stem)?;
+                    places.discard(&stem)?;
                 }
                 continue;
             }
@@ -221,7 +225,6 @@ impl Dispatcher {
                 };
             }
             let link = input.is_some_and(|id| self.inbox.is_link(id));
-            self.look_at(input);
             if let Some((id, next)) = self.tracker.admit(stem, input, link, &stands) {
                 all_settled.extend(next.settled.map(|settled| (id, settled)));
             }
@@ -229,23 +232,23 @@ impl Dispatcher {
         Ok(all_settled)
     }
 
-    /// Remembers what inputs are that a worker of an earlier run holds.
-    fn look_at_held(&mut self) {
-        let is_held = |input: &FileId| !self.looks.contains_key(input);
-        let held: Vec<FileId> = self.tracker.inputs().filter(is_held).collect();
-        for input in held {
-            self.look_at(Some(input));
-        }
+    /// Whether an input is another file than the one that an earlier run took.
+    fn has_changed(&self, input: FileId) -> bool {
+        let name = self.inbox.name(input);
+        let Some(before) = self.taken.before(name) else { return false };
+        Look::of(&self.inbox.input_dir().join(name)).is_ok_and(|look| look != before)
     }
 
-    /// Whether an input has changed since something was made of it.
-    fn is_newer(&self, input: FileId, places: &[Places], stem: &OsStr) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let path = self.inbox.input_dir().join(self.inbox.name(input));
-        let Ok(changed) = std::fs::metadata(path).map(|m| (m.ctime(), m.ctime_nsec())) else {
-            return false;
-        };
-        places.iter().filter_map(|places| places.made(stem)).any(|made| made < changed)
+    /// What inputs were that an earlier run took, and that are in the pipeline again, is
+    /// known by the list; and nothing else is on that any more.
+    fn take_over_looks(&mut self) -> Result<(), PipelineError> {
+        for input in self.tracker.inputs() {
+            if let Some(look) = self.taken.before(self.inbox.name(input)) {
+                self.looks.insert(input, look);
+            }
+        }
+        self.taken.forget_before();
+        self.renew_looks()
     }
 
     fn open_tasks(
@@ -264,7 +267,6 @@ impl Dispatcher {
                 let (most, instances) = (plan.plan.concurrency, plan.plan.instances);
                 let (task, sandbox) = (&plan.plan.task, &mut plan.plan.sandbox);
                 plan.plan.concurrency = open_files::share(task, sandbox, most, instances, local);
-                setup_commands::run(&plan.setup_commands);
             }
             let gate = task_run::gate(&plan.plan).map_err(failed)?;
             let layout = Layout::new(output_dir, &plan.name);
