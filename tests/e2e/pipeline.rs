@@ -11,6 +11,7 @@ use tigerflow_tests::{Bench, Done, finish, guest, host};
 
 use crate::live::Live;
 
+mod changes;
 mod config;
 mod deletion;
 mod disks;

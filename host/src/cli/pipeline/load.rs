@@ -1,22 +1,23 @@
 //! From a configuration to what its tasks are: every check that can be made before
 //! anything is run, all mistakes at once, each with its place in the file.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
+
+use super::check::{check_grants, check_options, check_parameters, parameter_name};
 
 use crate::cli::run::{self, Prepared, RunArgs};
 use crate::cli::{Cli, Command, Usage, parameters};
-use crate::engine::description::{Capability, Description, Grant, Value};
+use crate::engine::description::{Description, Value};
 use crate::engine::stage::{Stage, StageStep};
 use crate::engine::{Interface, Purpose};
 use crate::pipeline::config::{
-    self, Document, Draft, Kind, Opt, Parameter, Path as Place, Problems, SortKey, Step,
+    self, Document, Draft, Kind, Parameter, Path as Place, Problems, SortKey, Step,
 };
 use crate::pipeline::staging::{self, Staging};
 use crate::pipeline::tracker::Tree;
@@ -190,101 +191,6 @@ fn base_of(config: &Path) -> PathBuf {
     let parent = config.parent().unwrap_or(Path::new(""));
     std::path::absolute(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
         .unwrap_or_else(|_| parent.into())
-}
-
-/// The option of `run`, with or without the task's own parameters.
-fn option<'a>(prepared: &'a Prepared, long: &str) -> Option<&'a Arg> {
-    let run = prepared.command.find_subcommand("run")?;
-    run.get_arguments().find(|arg| arg.get_long() == Some(long))
-}
-
-fn check_options(
-    draft: &Draft,
-    at: &Place,
-    given: &[Opt],
-    prepared: &Prepared,
-    problems: &mut Problems,
-) {
-    for opt in given {
-        let Some(arg) = option(prepared, opt.option.trim_start_matches('-')) else {
-            let problem = "an internal fault of tigerflow-host: `run` has no such option";
-            problems.push(draft.problem(&at.keys(opt.key), problem));
-            continue;
-        };
-        for value in &opt.values {
-            if let Err(why) = check_value(arg, value) {
-                problems.push(draft.problem(&at.keys(opt.key), why));
-            }
-        }
-    }
-}
-
-/// Whether an option takes a value; in the option's own words, if not.
-fn check_value(arg: &Arg, value: &str) -> Result<(), String> {
-    let long = arg.get_long().unwrap_or_default().to_owned();
-    let alone = Arg::new("value")
-        .long(long.clone())
-        .value_parser(arg.get_value_parser().clone())
-        .action(ArgAction::Set);
-    let matches = clap::Command::new("option")
-        .no_binary_name(true)
-        .arg(alone)
-        .try_get_matches_from([format!("--{long}={value}")]);
-    let Err(error) = matches else { return Ok(()) };
-    if let Some(source) = error.source() {
-        // The value is not repeated: it may be secret.
-        return Err(match long.as_str() {
-            "env" | "allow-host" => source.to_string(),
-            _ => format!("`{value}`: {source}"),
-        });
-    }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    Err(line.replace(&format!("for '--{long} <value>'"), "here"))
-}
-
-/// A parameter's name as the task has it: with `-` for TigerFlow's `_`.
-fn parameter_name(name: &str) -> String {
-    name.replace('_', "-")
-}
-
-fn check_parameters(
-    draft: &Draft,
-    at: &Place,
-    given: &[Parameter],
-    description: &Description,
-    problems: &mut Problems,
-) {
-    let at = at.key("params");
-    let name = &description.name;
-    for parameter in given {
-        let place = at.key(&parameter.name);
-        let wanted = parameter_name(&parameter.name);
-        let known = description.parameters.iter().find(|known| known.name == wanted);
-        let Some(known) = known else {
-            let all: Vec<&str> = description.parameters.iter().map(|p| p.name.as_str()).collect();
-            let message = match all.is_empty() {
-                true => format!("{name} has no parameters"),
-                false => format!("{name} has no such parameter, but {}", all.join(", ")),
-            };
-            problems.push(draft.problem(&place, message));
-            continue;
-        };
-        if parameter.is_list {
-            problems.push(draft.problem(&place, "it takes one value, and no list"));
-            continue;
-        }
-        let value = parameter.values.first().map(String::as_str).unwrap_or_default();
-        if let Err(why) = parameters::check(known, value) {
-            problems.push(draft.problem(&place, why));
-        }
-    }
-    for known in description.parameters.iter().filter(|p| p.required && p.default.is_none()) {
-        if !given.iter().any(|parameter| parameter_name(&parameter.name) == known.name) {
-            let message = format!("{name} needs the parameter `{}`: {}", known.name, known.help);
-            problems.push(draft.problem(&at, message));
-        }
-    }
 }
 
 /// What a staging step's `setup` receives.
@@ -499,30 +405,5 @@ fn absolute_grant(base: &Path, grant: &str) -> OsString {
             absolute
         }
         _ => grant.into(),
-    }
-}
-
-/// Says which keys would grant what a task needs.
-fn check_grants(args: &mut RunArgs, description: &Description) -> Result<(), String> {
-    args.grants.read().map_err(|error| error.to_string())?;
-    let (missing, _) = args.grants.missing(description);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut message = format!("the task {} needs more than is granted; add", description.name);
-    for grant in missing {
-        message.push_str(&format!("\n    {}   # {}", key_for(grant), grant.reason));
-    }
-    Err(message)
-}
-
-fn key_for(grant: &Grant) -> String {
-    match &grant.capability {
-        Capability::Directory { guest_path, writable } => {
-            let mode = if *writable { ":rw" } else { "" };
-            format!("dirs: [\"HOST_DIR::{guest_path}{mode}\"]")
-        }
-        Capability::Environment { name } => format!("env: [{name}]"),
-        Capability::Host { name } => format!("allow_host: [\"{name}\"]"),
     }
 }

@@ -1,5 +1,6 @@
 //! `pipeline …`: tasks connected, files flowing through.
 
+mod check;
 mod load;
 mod report;
 mod run;
