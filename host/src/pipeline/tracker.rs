@@ -332,6 +332,14 @@ impl Tracker {
         file
     }
 
+    /// What tasks made of a file that was removed is of no use.
+    pub fn take_back(&mut self, file: &File) {
+        for (counts, state) in self.counts.iter_mut().zip(&file.states) {
+            counts.succeeded -= usize::from(*state == State::Succeeded);
+            counts.aborted -= usize::from(*state == State::Aborted);
+        }
+    }
+
     /// Files that wait for a task, in the order in which they came.
     pub fn waiting_for(&self, task: usize) -> Vec<FileId> {
         let mut ids: Vec<FileId> = self
@@ -423,6 +431,9 @@ mod tests {
         end(&mut t, 0, id, State::Succeeded);
         end(&mut t, 3, id, State::Aborted);
         assert_eq!(end(&mut t, 1, id, State::New).settled, Some(Settled::Vanished));
+        let file = t.remove(id);
+        t.take_back(&file);
+        assert_eq!((t.counts(0).succeeded, t.counts(3).aborted), (0, 0));
     }
 
     proptest! {

@@ -18,29 +18,14 @@ use crate::unprivileged::{Unprivileged, give};
 
 const GATE: &str = "dirs: ['gate::/gate:rw']";
 
-/// `one` and then `two`, both `gated`: what passes one of them is told by its name,
-/// `a.txt` or `a.one`.
-fn two_gates() -> (Pipeline, Gate) {
+/// `one`, which is this guest, and then `two`, which is `gated`. What passes a gate is
+/// told by its name: `a.txt` or `a.one`.
+fn gates(one: &str) -> (Pipeline, Gate) {
+    let first = if one == "gated" { GATE } else { "" };
+    let second = format!("depends_on: one, {GATE}, concurrency_limit: 1");
     let pipeline = Pipeline::new(&[
-        task("one", "gated", ".txt", ".one", GATE),
-        task(
-            "two",
-            "gated",
-            ".one",
-            ".two",
-            &format!("depends_on: one, {GATE}, concurrency_limit: 1"),
-        ),
-    ]);
-    let gate = Gate::new(&pipeline);
-    (pipeline, gate)
-}
-
-/// `one`, which is `upper`, and then `two`, which is `gated`.
-fn one_gate() -> (Pipeline, Gate) {
-    let more = format!("depends_on: one, {GATE}, concurrency_limit: 1");
-    let pipeline = Pipeline::new(&[
-        task("one", "upper", ".txt", ".one", ""),
-        task("two", "gated", ".one", ".two", &more),
+        task("one", one, ".txt", ".one", first),
+        task("two", "gated", ".one", ".two", &second),
     ]);
     let gate = Gate::new(&pipeline);
     (pipeline, gate)
@@ -54,6 +39,22 @@ fn shut(pipeline: &Pipeline, name: &str) {
 /// What users see of a file in a task; nothing where there is none.
 fn seen(pipeline: &Pipeline, name: &str) -> String {
     fs::read_to_string(pipeline.output().join(name)).unwrap_or_default()
+}
+
+/// Fails unless this is what both tasks made of `a.txt`, and nothing is left between
+/// them.
+#[track_caller]
+fn assert_made(pipeline: &Pipeline, content: &str) {
+    assert_eq!(pipeline.out("one/a.one"), content);
+    assert_eq!(pipeline.out("two/a.two"), content);
+    assert_eq!((pipeline.inner("one"), pipeline.inner("two")), (vec![], vec![]));
+}
+
+/// Fails where a task has tried a file since its journal had so many records.
+#[track_caller]
+fn assert_not_tried(pipeline: &Pipeline, task: &str, before: usize) {
+    let later = &pipeline.journal(task)[before..];
+    assert!(later.iter().all(|record| record["event"] != "attempt"), "{later:?}");
 }
 
 /// The paths of all `.err` files in a directory, however deep.
@@ -72,7 +73,7 @@ fn errors(directory: &Path) -> Vec<String> {
 
 #[test]
 fn a_file_that_takes_the_place_of_one_at_work_is_work_after_a_kill() {
-    let (pipeline, gate) = two_gates();
+    let (pipeline, gate) = gates("gated");
     pipeline.add("a.txt", "old");
     let live = pipeline.live(&["--delete-input", "--settle", "0"]);
     gate.wait("begun-a.txt");
@@ -82,22 +83,17 @@ fn a_file_that_takes_the_place_of_one_at_work_is_work_after_a_kill() {
     gate.open("open-a.txt");
     gate.wait("begun-a.one");
     live.kill();
-    assert_eq!(seen(&pipeline, "one/a.one"), "OLD");
     gate.open("open");
     let done = pipeline.run(&["--delete-input"]).expect(0);
     done.says("1 file finished, 0 failed").says("has changed");
-    assert_eq!(
-        (pipeline.out("one/a.one"), pipeline.out("two/a.two")),
-        ("NEWER".into(), "NEWER".into())
-    );
+    assert_made(&pipeline, "NEWER");
     assert_eq!(list(&pipeline.input()), [""; 0]);
-    assert_eq!((pipeline.inner("one"), pipeline.inner("two")), (vec![], vec![]));
 }
 
 #[test]
 fn a_file_with_other_permissions_is_the_same_file() {
     for more in [&["--settle", "0"][..], &["--settle", "0", "--delete-input"]] {
-        let (pipeline, gate) = two_gates();
+        let (pipeline, gate) = gates("gated");
         pipeline.add("a.txt", "old");
         gate.open("open-a.txt");
         let live = pipeline.live(more);
@@ -110,15 +106,14 @@ fn a_file_with_other_permissions_is_the_same_file() {
         gate.open("open-a.one");
         pipeline.run(&more[2..]).expect(0).says("1 to go on with").says("1 file finished");
         assert_eq!(pipeline.out("two/a.two"), "OLD");
-        let later = &pipeline.journal("one")[before..];
-        assert!(later.iter().all(|record| record["event"] != "attempt"), "{later:?}");
+        assert_not_tried(&pipeline, "one", before);
     }
 }
 
 #[test]
 fn a_name_that_comes_again_while_the_first_is_between_tasks_waits_for_it() {
     for more in [&[][..], &["--delete-input"]] {
-        let (pipeline, gate) = two_gates();
+        let (pipeline, gate) = gates("gated");
         pipeline.add("a.txt", "first");
         gate.open("open-a.txt");
         let live = pipeline.live(more);
@@ -144,22 +139,50 @@ fn a_name_that_comes_again_while_the_first_is_between_tasks_waits_for_it() {
         gate.open("open-a.txt");
         let done = live.wait().expect(0);
         done.says("3 files finished, 0 failed").says("Idle timeout reached");
-        assert_eq!(
-            (pipeline.out("one/a.one"), pipeline.out("two/a.two")),
-            ("SECOND".into(), "SECOND".into())
-        );
+        assert_made(&pipeline, "SECOND");
         assert_eq!(pipeline.out("two/b.two"), "OTHER");
         let left = list(&pipeline.input());
         assert_eq!(left, if more.is_empty() { vec!["a.txt", "b.txt"] } else { vec![] });
-        assert_eq!((pipeline.inner("one"), pipeline.inner("two")), (vec![], vec![]));
         pipeline.run(more).expect(0).says("0 to go on with, 0 waiting");
+    }
+}
+
+#[test]
+fn what_came_after_one_whose_input_was_gone_goes_on_after_a_kill() {
+    for more in [&[][..], &["--delete-input"]] {
+        let (pipeline, gate) = gates("gated");
+        pipeline.add("a.txt", "first");
+        gate.open("open-a.txt");
+        let live = pipeline.live(more);
+        gate.wait("begun-a.one");
+        live.kill();
+        fs::remove_file(pipeline.input().join("a.txt")).expect("it is there");
+        for name in ["open-a.txt", "begun-a.txt", "begun-a.one"] {
+            shut(&pipeline, name);
+        }
+        let live = pipeline.live(&[more, &["--settle", "0"]].concat());
+        gate.wait("begun-a.one");
+        pipeline.arrive("a.txt", "second");
+        gate.open("open-a.one");
+        gate.wait("begun-a.txt");
+        assert_eq!(seen(&pipeline, "two/a.two"), "FIRST");
+        shut(&pipeline, "open-a.one");
+        shut(&pipeline, "begun-a.one");
+        gate.open("open-a.txt");
+        gate.wait("begun-a.one");
+        live.kill();
+        gate.open("open");
+        let before = pipeline.journal("one").len();
+        pipeline.run(more).expect(0).says("1 to go on with");
+        assert_made(&pipeline, "SECOND");
+        assert_not_tried(&pipeline, "one", before);
     }
 }
 
 #[test]
 fn a_name_whose_file_was_taken_away_is_new_work_when_it_comes_again() {
     // While a pipeline is at work.
-    let (pipeline, gate) = one_gate();
+    let (pipeline, gate) = gates("upper");
     pipeline.add("a.txt", "first");
     let live = pipeline.live(&["--delete-input", "--settle", "0"]);
     gate.wait("begun-a.one");
@@ -176,7 +199,7 @@ fn a_name_whose_file_was_taken_away_is_new_work_when_it_comes_again() {
 
     // And in the next one, whether it was gone when that began, or later.
     for is_killed in [true, false] {
-        let (pipeline, gate) = one_gate();
+        let (pipeline, gate) = gates("upper");
         pipeline.add("a.txt", "first");
         let live = pipeline.live(&["--delete-input", "--settle", "0"]);
         gate.wait("begun-a.one");
@@ -219,7 +242,7 @@ fn one_that_has_to_wait_does_not_spin() {
         (&["{kind: max_staged, count: 1}", "{kind: sort_by, key: name}"], &["--once"]),
         (&["{kind: sort_by, key: size}", "{kind: max_staged, count: 1}"], &["--delete-input"]),
         (&["{kind: max_batch, count: 1}", "{kind: max_staged, count: 1}"], &["--once"]),
-        (&["{kind: max_staged, count: 1}", "{kind: min_size, bytes: 1}"], &[]),
+        (&["{kind: max_staged, count: 1}", "{kind: min_age, seconds: 0.2}"], &[]),
     ];
     let all: Vec<_> = cases
         .into_iter()
@@ -232,10 +255,11 @@ fn one_that_has_to_wait_does_not_spin() {
         })
         .collect();
     for (pipeline, ..) in &all {
-        wait_until("one is at work", || {
+        wait_until("a file is at work", || {
             let run = fs::read(pipeline.workspace(".pipeline").join("run.json"));
             run.is_ok() && pipeline.report()["progress"]["tasks"][0]["running"] == 1
         });
+        pipeline.arrive("c.txt", "sleep");
     }
     let measure = |when: &str| {
         let before: Vec<Duration> = all.iter().map(|(_, live, ..)| used(live)).collect();
@@ -260,7 +284,7 @@ fn one_that_has_to_wait_does_not_spin() {
 #[test]
 fn a_file_whose_intermediate_was_taken_away_is_done_again() {
     for more in [&["--once"][..], &["--settle", "0", "--idle-timeout", "500ms"]] {
-        let (pipeline, gate) = one_gate();
+        let (pipeline, gate) = gates("upper");
         pipeline.add("a.txt", "one").add("b.txt", "two");
         let live = pipeline.live(more);
         wait_until("one is at work", || gate.count("begun-") == 1);
@@ -283,7 +307,7 @@ fn a_file_whose_intermediate_was_taken_away_is_done_again() {
 
 #[test]
 fn what_was_made_of_a_name_that_came_again_is_not_made_twice() {
-    let (pipeline, gate) = one_gate();
+    let (pipeline, gate) = gates("upper");
     let live = pipeline.live(&["--delete-input", "--settle", "0"]);
     gate.open("open-a.one");
     pipeline.arrive("a.txt", "first");
@@ -301,8 +325,7 @@ fn what_was_made_of_a_name_that_came_again_is_not_made_twice() {
     gate.open("open");
     let done = pipeline.run(&["--delete-input"]).expect(0);
     done.says("1 file finished before, 1 to go on with, 0 waiting");
-    let later = &pipeline.journal("one")[before..];
-    assert!(later.iter().all(|record| record["event"] != "attempt"), "{later:?}");
+    assert_not_tried(&pipeline, "one", before);
     assert_eq!(pipeline.history("two", "a.one").last().map(String::as_str), Some("succeeded"));
     assert_eq!(pipeline.out("two/a.two"), "SECOND");
     assert_eq!(list(&pipeline.input()), [""; 0]);

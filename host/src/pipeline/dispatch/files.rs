@@ -118,8 +118,9 @@ impl Dispatcher {
                 let look = file.input.and_then(|input| self.looks.remove(&input));
                 let (how, known) = match settled {
                     Settled::Aborted => (How::Aborted, Some(look.unwrap_or(Look::NONE))),
-                    // One that is to go counts as what it was: another one may come.
-                    _ if self.removal.is_some() => {
+                    // One that is to go, or is gone, counts as what it was: another one
+                    // may come.
+                    _ if self.removal.is_some() || file.input.is_none() => {
                         (How::Finished, Some(look.unwrap_or(Look::NONE)))
                     }
                     _ => (How::Finished, None),
@@ -135,6 +136,7 @@ impl Dispatcher {
                 }
             }
             Settled::Vanished => {
+                self.tracker.take_back(&file);
                 self.remove_outputs(&file);
                 if let Some(input) = file.input {
                     self.looks.remove(&input);

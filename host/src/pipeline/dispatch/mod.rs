@@ -142,9 +142,10 @@ impl Dispatcher {
             }
         }
         loop {
+            // What is finished makes room on disk before anything takes its place.
+            self.finish_files();
             self.take_in();
             self.hand_on();
-            self.finish_files();
             self.look_after();
             if self.winding_up && self.tasks.iter().all(|task| task.run.ending().is_some()) {
                 break;
