@@ -154,11 +154,6 @@ impl Inbox {
         &self.rules.input_dir
     }
 
-    /// What is known of an input.
-    pub fn set_state(&mut self, id: FileId, state: State) {
-        self.intake.set_state(id, state);
-    }
-
     /// An input has left the pipeline, in this state. Where it arrived again
     /// meanwhile, and is work again, it waits.
     pub fn left(&mut self, id: FileId, state: State) {
