@@ -77,6 +77,11 @@ pub struct Inbox {
     cycle: Option<JoinHandle<Chosen>>,
     /// Whether a cycle may choose some.
     asks: bool,
+    /// Whether there is a reason for that, other than that time has passed: only then
+    /// is it work that is awaited.
+    fresh: bool,
+    /// The same of the cycle that is at work on another thread.
+    cycle_is_fresh: bool,
     next_cycle: Instant,
     /// When a file is old enough that was too young.
     due: Option<Instant>,
@@ -107,6 +112,8 @@ impl Inbox {
             staging,
             cycle: None,
             asks: true,
+            fresh: true,
+            cycle_is_fresh: false,
             next_cycle: now,
             due: None,
         }
@@ -160,7 +167,13 @@ impl Inbox {
         self.intake.set_state(id, state);
         let again = self.intake.ended(id);
         self.found(again);
-        self.asks |= self.counts_matter && self.waiting > 0;
+        self.ask_again(self.counts_matter && self.waiting > 0);
+    }
+
+    /// Something has changed by which steps may choose otherwise, if so.
+    fn ask_again(&mut self, changed: bool) {
+        self.asks |= changed;
+        self.fresh |= changed;
     }
 
     /// Inputs of which nothing is known any more: should they be there, or come again,
@@ -188,10 +201,11 @@ impl Inbox {
     /// Whether nothing is to be expected of it but what arrives.
     pub fn is_idle(&self) -> bool {
         let nothing_waits = match self.has_steps {
-            true => self.waiting == 0 || !self.asks && self.next.is_empty(),
+            true => self.waiting == 0 || !self.fresh && self.next.is_empty(),
             false => self.queue.is_empty(),
         };
-        nothing_waits && self.cycle.is_none() && self.intake.unsettled() == 0
+        let asked = self.cycle.is_some() && self.cycle_is_fresh;
+        nothing_waits && !asked && self.intake.unsettled() == 0
     }
 
     /// Whether inputs wait because a step does not work.
@@ -224,7 +238,7 @@ impl Inbox {
     }
 
     fn found(&mut self, ids: Vec<FileId>) {
-        self.asks |= !ids.is_empty();
+        self.ask_again(!ids.is_empty());
         self.waiting += ids.len();
         self.queue.extend(ids);
         self.poll_soon();
@@ -244,7 +258,8 @@ impl Inbox {
         // While a cycle is at work, nobody can say which names matter.
         let staging = self.staging.as_ref();
         let matters = |arrival: &Arrival| staging.is_none_or(|s| s.watches(&arrival.name));
-        self.asks |= self.has_steps && arrivals.files.iter().any(matters);
+        let changed = self.has_steps && arrivals.files.iter().any(matters);
+        self.ask_again(changed);
         let found = self.intake.arrived(arrivals.files);
         self.found(found);
         if arrivals.lost { self.list(true) } else { Ok(()) }
@@ -257,7 +272,8 @@ impl Inbox {
             self.found(found);
         }
         if self.due.is_some_and(|due| due <= now) {
-            (self.due, self.asks) = (None, true);
+            self.due = None;
+            self.ask_again(true);
         }
         if let Some(watch) = &self.watch
             && self.next_poll <= now
@@ -331,6 +347,7 @@ impl Inbox {
         let mut staging = self.staging.take()?;
         let begun = Instant::now();
         self.asks = false;
+        self.cycle_is_fresh = std::mem::take(&mut self.fresh);
         let intake = &self.intake;
         self.queue.retain(|&id| intake.state(id) == State::Waiting);
         let name = |&id: &FileId| (id, intake.catalog.name(id).to_owned());
@@ -376,7 +393,7 @@ impl Inbox {
             }
         }
         // After a batch there may be another one.
-        self.asks |= self.rules.in_batches && !files.is_empty();
+        self.ask_again(self.rules.in_batches && !files.is_empty());
         self.next = files.into();
         self.poll_soon();
     }
