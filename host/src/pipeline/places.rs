@@ -238,7 +238,7 @@ impl Places {
         self.shown.as_ref().map_or(Ok(()), |shown| shown.remove(&self.pairing.error_name(stem)))
     }
 
-    /// The same with its error.
+    /// Removes its error, too. What users see stays.
     pub fn remove_error(&self, stem: &OsStr) -> Result<(), PipelineError> {
         self.outputs.remove(&self.pairing.error_name(stem))
     }
