@@ -402,7 +402,9 @@ fn every_component_has_a_test() {
     };
     let tests = repository().join("tests");
     let mut source = String::new();
-    for directory in ["e2e", "e2e/network", "e2e/pipeline", "e2e/slurm"] {
+    for directory in
+        ["e2e", "e2e/concurrent", "e2e/network", "e2e/pipeline", "e2e/policies", "e2e/slurm"]
+    {
         for entry in fs::read_dir(tests.join(directory)).expect("the tests") {
             let path = entry.expect("an entry").path();
             if path.is_file() {
