@@ -31,6 +31,21 @@ fn gates(one: &str) -> (Pipeline, Gate) {
     (pipeline, gate)
 }
 
+/// The same, killed while `first` is between the tasks, and with its input taken away.
+fn killed_without_input(more: &[&str]) -> (Pipeline, Gate) {
+    let (pipeline, gate) = gates("gated");
+    pipeline.add("a.txt", "first");
+    gate.open("open-a.txt");
+    let live = pipeline.live(more);
+    gate.wait("begun-a.one");
+    live.kill();
+    fs::remove_file(pipeline.input().join("a.txt")).expect("it is there");
+    for name in ["open-a.txt", "begun-a.txt", "begun-a.one"] {
+        shut(&pipeline, name);
+    }
+    (pipeline, gate)
+}
+
 /// Takes away what was told to a guest, or what it left.
 fn shut(pipeline: &Pipeline, name: &str) {
     fs::remove_file(pipeline.path().join("gate").join(name)).expect("it is there");
@@ -113,16 +128,7 @@ fn a_file_with_other_permissions_is_the_same_file() {
 #[test]
 fn a_name_that_comes_again_while_the_first_is_between_tasks_waits_for_it() {
     for more in [&[][..], &["--delete-input"]] {
-        let (pipeline, gate) = gates("gated");
-        pipeline.add("a.txt", "first");
-        gate.open("open-a.txt");
-        let live = pipeline.live(more);
-        gate.wait("begun-a.one");
-        live.kill();
-        fs::rename(pipeline.input().join("a.txt"), pipeline.path().join("away")).expect("it is");
-        for name in ["open-a.txt", "begun-a.txt", "begun-a.one"] {
-            shut(&pipeline, name);
-        }
+        let (pipeline, gate) = killed_without_input(more);
         let live = pipeline.live(&[more, &["--idle-timeout", "500ms", "--settle", "0"]].concat());
         live.says("1 to go on with");
         gate.wait("begun-a.one");
@@ -150,16 +156,7 @@ fn a_name_that_comes_again_while_the_first_is_between_tasks_waits_for_it() {
 #[test]
 fn what_came_after_one_whose_input_was_gone_goes_on_after_a_kill() {
     for more in [&[][..], &["--delete-input"]] {
-        let (pipeline, gate) = gates("gated");
-        pipeline.add("a.txt", "first");
-        gate.open("open-a.txt");
-        let live = pipeline.live(more);
-        gate.wait("begun-a.one");
-        live.kill();
-        fs::remove_file(pipeline.input().join("a.txt")).expect("it is there");
-        for name in ["open-a.txt", "begun-a.txt", "begun-a.one"] {
-            shut(&pipeline, name);
-        }
+        let (pipeline, gate) = killed_without_input(more);
         let live = pipeline.live(&[more, &["--settle", "0"]].concat());
         gate.wait("begun-a.one");
         pipeline.arrive("a.txt", "second");
